@@ -1,0 +1,78 @@
+"""The contract between data sets and everything that reads them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test")
+
+
+class Split(NamedTuple):
+    """Some examples, as arrays in memory or as a stream.
+
+    Attributes:
+        num_examples: N.
+        arrays: batch key -> (N, ...) array: image (N, H, W, C) uint8 or uint16, and where the data has them label
+            (N,) int32, factors (N, F) float32, group (N,) int32. None where the data is only streamed.
+        examples: () -> tf.data.Dataset of single examples with the same keys, always in the same order; None where
+            the arrays are all there is.
+        metadata: column -> (N,) array of anything else known of an example, named ``Metadata_...``.
+    """
+
+    num_examples: int
+    arrays: Mapping[str, np.ndarray] | None = None
+    examples: Callable[[], Any] | None = None
+    metadata: Mapping[str, np.ndarray] = {}
+
+
+class Source(NamedTuple):
+    """A data set.
+
+    Attributes:
+        name: what it is called in reports.
+        image_shape: (H, W, C) of every image.
+        splits: split by name, of ``SPLITS``; no example, and where groups matter no group, is in two of them.
+        class_names: K names; the label is an index into them.
+        factor_names: F names; empty where the generating factors are unknown.
+    """
+
+    name: str
+    image_shape: tuple[int, int, int]
+    splits: Mapping[str, Split]
+    class_names: tuple[str, ...] = ()
+    factor_names: tuple[str, ...] = ()
+
+
+def to_float(images: Any) -> Any:
+    """Stored pixels to float32 in [0, 1]: uint8 and uint16 are divided by their largest value; floats pass.
+
+    Works on NumPy and JAX arrays, inside or outside a compiled program.
+    """
+    if not np.issubdtype(images.dtype, np.integer):
+        return images.astype(np.float32)
+    return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
+
+
+def iterate(split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Every example once, in order, in batches of exactly ``batch_size``; the last is padded and says so in ``mask``.
+
+    Yields:
+        Batches with the keys of the split plus ``mask`` (B,) float32; images as stored (see ``to_float``).
+    """
+    for start in range(0, split.num_examples, batch_size):
+        if split.arrays is not None:
+            rows = {name: array[start : start + batch_size] for name, array in split.arrays.items()}
+        else:
+            examples = split.examples().skip(start).take(batch_size).batch(batch_size)
+            rows = next(iter(examples.as_numpy_iterator()))
+        yield _pad(rows, batch_size)
+
+
+def _pad(rows: dict[str, np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
+    count = len(rows["image"])
+    padded = {
+        name: np.concatenate([array, np.zeros((batch_size - count, *array.shape[1:]), array.dtype)])
+        for name, array in rows.items()
+    }
+    return {**padded, "mask": (np.arange(batch_size) < count).astype(np.float32)}

@@ -1,0 +1,83 @@
+"""The contract every part of cellfx agrees on.
+
+Letters used in shapes everywhere: B batch, H W C image height, width and channels, L latents, K classes, F factors,
+N rows, D features. Images ``x`` are (B, H, W, C) float32 in [0, 1]; latents ``z`` are (B, L).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+Key = jax.Array
+PyTree = Any
+Metrics = dict[str, jax.Array]
+
+Batch = Mapping[str, jax.Array]
+BATCH_KEYS = ("image", "label", "mask", "factors", "expression", "group")
+"""All keys a batch may have: image (B, H, W, C); label (B,) int32; mask (B,), 1 real and 0 padding; factors (B, F);
+expression (B, D); group (B,) int32, for instance the plate."""
+
+
+class Spec(NamedTuple):
+    """What a model must know about data and devices; no hyperparameters.
+
+    Attributes:
+        image_shape: (H, W, C).
+        num_classes: K, 0 where the data has no labels.
+        num_examples: N of the training split; the total correlation needs it.
+        axis_name: device axis that the step is mapped over, None outside a mapped program.
+    """
+
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    num_examples: int
+    axis_name: str | None = None
+
+
+LossFn = Callable[[PyTree, PyTree, Batch, Key, jax.Array], tuple[jax.Array, tuple[Metrics, PyTree]]]
+"""(params by player, extra, batch, key, step) -> (loss, (metrics, extra)).
+
+The loss and every metric are means over the real examples (mask 1) of the *global* batch."""
+
+
+class Model(NamedTuple):
+    """A model as pure functions; None means that the model lacks this ability.
+
+    A player is a group of parameters with a loss and an optimiser of its own: ``vae`` for a VAE, ``discriminator``
+    and ``generator`` for an InfoGAN.
+
+    Attributes:
+        init: key -> (params by player, extra). ``extra`` holds what is no parameter, e.g. batch statistics.
+        losses: player -> loss, in the order in which a step updates the players.
+        encode: (params by player, extra, x) -> (mean, logvar), each (B, L).
+        decode: (params by player, extra, z) -> x in [0, 1].
+        predict: (params by player, extra, x) -> logits (B, K).
+    """
+
+    init: Callable[[Key], tuple[dict[str, PyTree], PyTree]]
+    losses: Mapping[str, LossFn]
+    encode: Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, jax.Array]] | None = None
+    decode: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
+    predict: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
+
+
+class TrainState(NamedTuple):
+    """Everything that a step changes and a checkpoint keeps.
+
+    Attributes:
+        step: () int32, number of steps done.
+        key: () typed key; the key of a step is ``fold_in(key, step)``, so a resumed run replays a step exactly.
+        params: parameters by player.
+        extra: what is no parameter, e.g. batch statistics.
+        opt_state: optimiser states by player.
+    """
+
+    step: jax.Array
+    key: Key
+    params: dict[str, PyTree]
+    extra: PyTree
+    opt_state: dict[str, PyTree]
+
+
+StepFn = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
