@@ -1,0 +1,1 @@
+"""Data sets, how they are split, and the two ways in which a training step reads them."""
