@@ -1,0 +1,1 @@
+"""Pure loss terms, one value per example (B,), in nats."""

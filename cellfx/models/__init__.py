@@ -1,0 +1,1 @@
+"""One file = one model = one factory, named like the file: ``cellfx.models.tcvae.tcvae(spec, ...) -> Model``."""

@@ -1,0 +1,57 @@
+"""beta-VAE: Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework"."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from cellfx.collectives import batch_mean, standard_normal
+from cellfx.losses.divergence import kl_to_standard_normal, warm_up
+from cellfx.losses.reconstruction import reconstruction_loss
+from cellfx.nn.autoencoder import Autoencoder, decoder_of, encoder_of, initialiser_of
+from cellfx.types import Batch, Key, Metrics, Model, PyTree, Spec
+
+
+def vae(
+    spec: Spec,
+    latents: int = 32,
+    filters: Sequence[int] = (8, 16, 32, 64),
+    hidden: int = 256,
+    activation: str = "relu",
+    beta: float = 1.0,
+    warm_up_steps: int = 0,
+    likelihood: str = "normal",
+    scale: float = 0.1,
+    window_px: float | None = None,
+) -> Model:
+    """Variational autoencoder with convolutional encoder and decoder and one player, ``vae``.
+
+    Args:
+        spec: what the data look like.
+        latents: L.
+        filters: of the strided 3x3 convolutions, from the image inwards.
+        hidden: units of the fully connected layers.
+        activation: name of a function in ``flax.linen``.
+        beta: weight of the KL term; 1 is the evidence lower bound.
+        warm_up_steps: the KL term's weight grows linearly from 0 during these steps.
+        likelihood: ``normal`` (squared error) or ``bernoulli`` (cross-entropy).
+        scale: standard deviation of a pixel under the normal likelihood, in units of the full intensity range.
+        window_px: weigh the reconstruction by a centred Gaussian of this standard deviation; None weighs all alike.
+    """
+    module = Autoencoder(spec.image_shape, tuple(filters), hidden, latents, activation)
+    reconstruct = reconstruction_loss(spec.image_shape, likelihood, scale, window_px)
+
+    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
+        x, mask = batch["image"], batch["mask"]
+        mean, logvar = encode(params, extra, x)
+        z = mean + jnp.exp(0.5 * logvar) * standard_normal(key, mean.shape, spec.axis_name)
+        logits = module.apply({"params": params["vae"]}, z.astype(x.dtype), method="decode")
+        terms: Metrics = {
+            "reconstruction": batch_mean(reconstruct(x, logits), mask, spec.axis_name),
+            "kl": batch_mean(kl_to_standard_normal(mean, logvar), mask, spec.axis_name),
+        }
+        total = terms["reconstruction"] + beta * warm_up(step, warm_up_steps) * terms["kl"]
+        return total, ({"loss": total, **terms}, extra)
+
+    encode = encoder_of(module, "vae")
+    return Model(initialiser_of(module, "vae"), {"vae": loss}, encode, decoder_of(module, "vae"))

@@ -1,0 +1,1 @@
+"""Flax (linen) modules without opinions: convolutions, towers, an autoencoder."""
