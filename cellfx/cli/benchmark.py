@@ -1,0 +1,30 @@
+"""Measures seconds to compile, images per second of each input pipeline and peak memory, and writes them as JSON.
+
+Example:
+  bin/benchmark --config configs/tcvae.py --output benchmark.json
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from cellfx.cli import command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``benchmark`` and returns its exit status."""
+    return command.run("benchmark", __doc__, _define, _call, argv)
+
+
+def _define(values: flags.FlagValues) -> None:
+    command.define_config(values)
+    flags.DEFINE_string("output", "benchmark.json", "the JSON file to write", flag_values=values)
+
+
+def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
+    loaded = command.load_config(values, assignments)
+
+    from cellfx import benchmark
+
+    benchmark.benchmark(loaded.values, Path(values.output).expanduser())

@@ -1,0 +1,129 @@
+"""Config files by name, and single fields of them set on the command line."""
+
+import ast
+import difflib
+import importlib.util
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cellfx
+
+_PACKAGE = Path(cellfx.__file__).resolve().parent
+_ROOTS = (_PACKAGE.parent, _PACKAGE)  # a clone has configs/ beside the package, an installed cellfx inside it
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+class Loaded(NamedTuple):
+    """A config and what its runs are called.
+
+    Attributes:
+        name: file name without its suffix, with ``_size`` where a size was asked for.
+        values: what the file's ``get_config`` returned, with the fields set on the command line.
+    """
+
+    name: str
+    values: Any
+
+
+def load(spec: str | None, assignments: Iterable[tuple[str, str]] = ()) -> Loaded:
+    """The config that ``get_config`` of a file returns, with single fields replaced.
+
+    Args:
+        spec: ``path`` or ``path:size``. A relative path is looked for here, then beside and inside the package.
+        assignments: (``section.field``, text) pairs; a text is read as the type that the field has.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is no config, or a field or its type is wrong.
+    """
+    if not spec:
+        raise ValueError(f"--config is missing; expected one of {', '.join(_available())} or a file of your own")
+    path, _, size = spec.partition(":")
+    file = _find(path)
+    values = _get_config(file, size)
+    for key, text in assignments:
+        _assign(values, key, text)
+    return Loaded(f"{file.stem}_{size}" if size else file.stem, values)
+
+
+def _available() -> list[str]:
+    return sorted({str(file.relative_to(root)) for root in _ROOTS for file in (root / "configs").glob("[!_]*.py")})
+
+
+def _find(path: str) -> Path:
+    for file in (Path(path).expanduser(), *(root / path for root in _ROOTS)):
+        if file.is_file():
+            return file
+    near = difflib.get_close_matches(path, _available(), 1)
+    advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(_available())} or a file of your own"
+    raise FileNotFoundError(f"no config file {path}; {advice}")
+
+
+def _get_config(file: Path, size: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"{file.stem}_config", file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{file} is no config; expected a Python file (.py) with get_config(size)")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        values = module.get_config(*([size] if size else []))
+    except (ValueError, ImportError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"config file {file} failed with {type(error).__name__}: {error}; --debug shows the line"
+        ) from error
+    if not isinstance(values, Mapping) and not hasattr(values, "items"):
+        raise ValueError(f"get_config of {file} returned {type(values).__name__}; expected a ConfigDict")
+    return values
+
+
+def _assign(values: Any, key: str, text: str) -> None:
+    known = dict(_fields(values))
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
+        advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+        raise ValueError(f"unknown config key {key}; {advice}")
+    *sections, name = key.split(".")
+    for section in sections:
+        values = values[section]
+    values[name] = _read(text, known[key], key)
+
+
+def _fields(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if hasattr(value, "items"):
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _read(text: str, old: Any, key: str) -> Any:
+    """The text as a value of the type that the field had; a field that was None takes any."""
+    if isinstance(old, str):
+        return text
+    try:
+        new = _WORDS[text.lower()] if text.lower() in _WORDS else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        new = text
+    if isinstance(old, tuple | list) and isinstance(new, tuple | list):
+        if old and not all(_fits(item, old[0]) for item in new):
+            raise _mismatch(key, text, old)
+        return type(old)(new)
+    if not _fits(new, old):
+        raise _mismatch(key, text, old)
+    return float(new) if isinstance(old, float) and new is not None else new
+
+
+def _fits(new: Any, old: Any) -> bool:
+    if old is None or new is None:
+        return True
+    if isinstance(old, float):
+        return type(new) in (int, float)
+    return type(new) is type(old)
+
+
+def _mismatch(key: str, text: str, old: Any) -> ValueError:
+    kind = f"{type(old).__name__} of {type(old[0]).__name__}" if isinstance(old, tuple | list) else type(old).__name__
+    return ValueError(f"wrong type for config key {key}: got {text!r}; expected {kind}, such as {old!r}")

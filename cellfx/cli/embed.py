@@ -1,0 +1,35 @@
+"""Writes the latents of every image to a table: columns z000, z001, ... and Metadata_* for what is known of the image.
+
+Example:
+  bin/embed --workdir runs/tcvae --output latents.parquet
+
+A name that ends in .h5ad gives an AnnData file, any other a Parquet file.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from cellfx.cli import command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``embed`` and returns its exit status."""
+    return command.run("embed", __doc__, _define, _call, argv)
+
+
+def _define(values: flags.FlagValues) -> None:
+    command.define_workdir(values, "folder of the run")
+    flags.DEFINE_string("output", None, "the table [latents.parquet in the run's folder]", flag_values=values)
+    flags.DEFINE_enum("split", None, ["train", "valid", "test"], "only this split [all]", flag_values=values)
+
+
+def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
+    del assignments
+    workdir = command.require_workdir(values)
+    output = Path(values.output).expanduser() if values.output else workdir / "latents.parquet"
+
+    from cellfx import experiment
+
+    experiment.embed(workdir, output, split=values.split)
