@@ -98,12 +98,12 @@ def _lock():
         except BlockingIOError:
             _say("another start is installing into .venv; waiting for it ...")
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()
 
 
 def _install(wanted: set) -> None:
     """Makes or updates .venv; the stamp goes first and comes back last, so an interrupted installation shows."""
-    with _lock():
+    with _lock() as lock:
         if _is_current(wanted):
             return
         start = time.monotonic()
@@ -118,7 +118,7 @@ def _install(wanted: set) -> None:
                 _say(".venv is unfinished or was moved: making it anew")
             _create()
             _say(f"installing {what} into .venv: about 2 minutes and 3 GB, this once ...")
-        _pip_install(extras)
+        _pip_install(extras, lock)
         _write_stamp(extras)
         _say(f".venv is ready after {time.monotonic() - start:.0f} s")
 
@@ -126,9 +126,8 @@ def _install(wanted: set) -> None:
 def _create() -> None:
     python = _find_python()
     _say(f"making .venv with {python}")
-    result = subprocess.run(
-        [python, "-m", "venv", "--clear", VENV], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    command = [python, "-m", "venv", "--clear", VENV]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if result.returncode:
         reason = (result.stdout.strip().splitlines() or ["no reason given"])[-1]
         raise RuntimeError(
@@ -153,25 +152,25 @@ def _find_python() -> str:
     )
 
 
-def _pip_install(extras: list) -> None:
+def _pip_install(extras: list, lock: int) -> None:
+    """Runs pip, which holds the lock too: it may outlive a start that was killed."""
     target = ROOT + (f"[{','.join(extras)}]" if extras else "")
     command = [_python(), "-m", "pip", "install", "--no-input", "--progress-bar=off", "--disable-pip-version-check"]
     command += ["-c", os.path.join(ROOT, "constraints.txt"), "-e", target]
     lines, done = ["starting"], threading.Event()
     threading.Thread(target=_report, args=(lines, done), daemon=True).start()
-    with (
-        open(LOG, "w", encoding="utf-8") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
-    ):
-        try:
-            for line in process.stdout:
-                log.write(line)
-                lines.append(line.strip())
-        except BaseException:
-            process.terminate()
-            raise
-        finally:
-            done.set()
+    with open(LOG, "w", encoding="utf-8") as log:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with subprocess.Popen(command, pass_fds=(lock,), **pipes) as process:
+            try:
+                for line in process.stdout:
+                    log.write(line)
+                    lines.append(line.strip())
+            except BaseException:
+                process.terminate()
+                raise
+            finally:
+                done.set()
     if process.returncode:
         raise RuntimeError(_failure(lines))
 
@@ -188,7 +187,7 @@ def _report(lines: list, done: threading.Event) -> None:
 
 def _failure(lines: list) -> str:
     text = "\n".join(lines)
-    reason = next((line for line in reversed(lines) if line.startswith("ERROR")), "pip gave no reason")
+    reason = next((line for line in reversed(lines) if line.lower().startswith("error")), "pip gave no reason")
     if any(sign in text for sign in ("NewConnectionError", "NameResolutionError", "ProxyError", "Connection refused")):
         advice = "No network: the packages could not be reached. Connect, or activate an environment that has cellfx"
     elif "No space left" in text:
