@@ -179,10 +179,10 @@ def _report(lines: list, done: threading.Event) -> None:
     """Says every few seconds how far pip is."""
     start = time.monotonic()
     while not done.wait(TICK_SECONDS):
-        found = sum(line.startswith("Collecting ") for line in lines)
+        names = [line.split()[1] for line in lines if line.startswith("Collecting ")]
         unpacking = any(line.startswith("Installing collected packages") for line in lines)
-        now = "unpacking them" if unpacking else lines[-1][:90]
-        _say(f"{time.monotonic() - start:4.0f} s, {found} packages found; {now}")
+        now = "unpacking them" if unpacking else f"now {names[-1]}" if names else "looking for the package index"
+        _say(f"{time.monotonic() - start:4.0f} s, {len(names)} packages found; {now}")
 
 
 def _failure(lines: list) -> str:

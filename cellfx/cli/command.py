@@ -13,7 +13,7 @@ from absl import flags
 from cellfx.cli import config
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError, flags.Error)
+_USER_ERRORS = (ValueError, OSError, FloatingPointError, flags.Error)
 _WIDTH = 100
 
 
@@ -104,7 +104,7 @@ def require_workdir(values: flags.FlagValues) -> Path:
 def _parse(name: str, values: flags.FlagValues, arguments: Sequence[str]) -> list[tuple[str, str]]:
     assignments, rest = split_assignments(arguments)
     if assignments and "config" not in values:
-        raise ValueError(f"{name} takes no config; got --config.{assignments[0][0]}")
+        raise ValueError(f"there is no config to set here; got --config.{assignments[0][0]}")
     values.set_gnu_getopt(True)
     try:
         left = values([name, *rest])[1:]
@@ -152,7 +152,8 @@ def _help(text: str, values: flags.FlagValues) -> str:
 
 
 def _is_users(error: Exception) -> bool:
-    return isinstance(error, _USER_ERRORS) or "RESOURCE_EXHAUSTED" in str(error)
+    missing = isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("cellfx")
+    return isinstance(error, _USER_ERRORS) or missing or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _one_line(error: Exception) -> str:
@@ -164,5 +165,6 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    hint = "" if _PACKAGE in raised_in.parents else " (--debug shows where)"
+    own = _PACKAGE in raised_in.parents or isinstance(error, flags.Error)
+    hint = "" if own else " (--debug shows where)"
     return " ".join(text.split()) + hint

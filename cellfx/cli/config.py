@@ -81,6 +81,9 @@ def _get_config(file: Path, size: str) -> Any:
 
 def _assign(values: Any, key: str, text: str) -> None:
     known = dict(_fields(values))
+    inside = [name for name in known if name.startswith(f"{key}.")]
+    if inside:
+        raise ValueError(f"config key {key} is a section, got a value for it; expected one of {', '.join(inside)}")
     if key not in known:
         near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
         advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
@@ -125,5 +128,7 @@ def _fits(new: Any, old: Any) -> bool:
 
 
 def _mismatch(key: str, text: str, old: Any) -> ValueError:
-    kind = f"{type(old).__name__} of {type(old[0]).__name__}" if isinstance(old, tuple | list) else type(old).__name__
+    kind = type(old).__name__
+    if isinstance(old, tuple | list) and old:
+        kind += f" of {type(old[0]).__name__}"
     return ValueError(f"wrong type for config key {key}: got {text!r}; expected {kind}, such as {old!r}")

@@ -1,0 +1,125 @@
+import textwrap
+
+import pytest
+
+from cellfx.cli import config
+
+CONFIG = """
+    from ml_collections import ConfigDict
+
+    def get_config(size=""):
+        if size not in ("", "tiny"):
+            raise ValueError(f"unknown size {size!r}; expected tiny")
+        model = {"name": "tcvae", "beta": 4.0, "filters": (8, 16), "warm": True, "clip": None, "empty": ()}
+        return ConfigDict({"model": model, "train": {"steps": 2 if size else 10}})
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "cells.py"
+    file.write_text(textwrap.dedent(CONFIG))
+    return str(file)
+
+
+def test_a_config_is_loaded_with_its_name_and_size(path):
+    loaded, tiny = config.load(path), config.load(f"{path}:tiny")
+    assert (loaded.name, loaded.values.train.steps) == ("cells", 10)
+    assert (tiny.name, tiny.values.train.steps) == ("cells_tiny", 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("model.beta", "1e-3", 1e-3),
+        ("model.beta", "3", 3.0),
+        ("model.beta", "none", None),
+        ("model.filters", "(4,)", (4,)),
+        ("model.filters", "1,2,3", (1, 2, 3)),
+        ("model.filters", "[5, 6]", (5, 6)),
+        ("model.empty", "(1, 'a')", (1, "a")),
+        ("model.warm", "false", False),
+        ("model.name", "3", "3"),
+        ("model.name", "", ""),
+        ("model.clip", "1.5", 1.5),
+        ("model.clip", "abc", "abc"),
+        ("train.steps", "-1", -1),
+    ],
+)
+def test_a_field_is_read_as_the_type_it_had(path, key, text, expected):
+    section, field = key.split(".")
+    value = config.load(path, [(key, text)]).values[section][field]
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+def test_the_last_of_two_values_counts(path):
+    assert config.load(path, [("train.steps", "3"), ("train.steps", "4")]).values.train.steps == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("model.bta", "4", "unknown config key model.bta; did you mean model.beta?"),
+        ("modle.beta", "4", "unknown config key modle.beta; did you mean model.beta?"),
+        ("q", "4", "unknown config key q; expected one of model.beta, model.clip, model.empty, model.filters, "),
+        ("model", "4", "config key model is a section, got a value for it; expected one of model.beta, "),
+        ("train.steps", "1.5", "wrong type for config key train.steps: got '1.5'; expected int, such as 10"),
+        ("train.steps", "true", "wrong type for config key train.steps: got 'true'; expected int, such as 10"),
+        ("model.beta", "x", "wrong type for config key model.beta: got 'x'; expected float, such as 4.0"),
+        ("model.beta", "true", "wrong type for config key model.beta: got 'true'; expected float, such as 4.0"),
+        ("model.warm", "1", "wrong type for config key model.warm: got '1'; expected bool, such as True"),
+        ("model.filters", "8", "wrong type for config key model.filters: got '8'; expected tuple of int, such as"),
+        ("model.filters", "(8, 'a')", "wrong type for config key model.filters: got \"(8, 'a')\"; expected tuple of"),
+        ("model.empty", "8", "wrong type for config key model.empty: got '8'; expected tuple, such as ()"),
+    ],
+)
+def test_a_wrong_field_is_named(path, key, text, message):
+    with pytest.raises(ValueError) as error:
+        config.load(path, [(key, text)])
+    assert str(error.value).startswith(message)
+
+
+def test_an_unknown_size_is_the_configs_own_error(path):
+    with pytest.raises(ValueError, match="unknown size 'tny'; expected tiny"):
+        config.load(f"{path}:tny")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config():\n    return Foo", "failed with NameError: name 'Foo' is not defined"),
+        ("x = (", "failed with SyntaxError"),
+        ("x = 1", "failed with AttributeError: .*has no attribute 'get_config'"),
+        ("def get_config():\n    return 3", "returned int; expected a ConfigDict"),
+    ],
+)
+def test_a_broken_config_file_is_named(tmp_path, text, message):
+    file = tmp_path / "broken.py"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        config.load(str(file))
+    assert str(file) in str(error.value)
+
+
+def test_a_file_that_is_no_python_is_no_config(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("model: vae")
+    with pytest.raises(ValueError, match=r"config\.yaml is no config; expected a Python file"):
+        config.load(str(file))
+
+
+def test_a_missing_config_file_names_the_nearest():
+    with pytest.raises(FileNotFoundError) as error:
+        config.load("configs/tcave.py")
+    assert str(error.value) == "no config file configs/tcave.py; did you mean configs/tcvae.py?"
+
+
+def test_without_a_config_the_shipped_ones_are_listed():
+    with pytest.raises(ValueError, match=r"--config is missing; expected one of .*configs/tcvae\.py"):
+        config.load(None)
+
+
+def test_the_shipped_configs_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config.load("configs/tcvae.py:tiny").name == "tcvae_tiny"
