@@ -5,7 +5,6 @@ import math
 import jax
 import jax.numpy as jnp
 
-
 LOG_TWO_PI = math.log(2.0 * math.pi)
 
 

@@ -67,7 +67,7 @@ def weighted_bias(latents: int, num_examples: int, estimator: str) -> KLTerms:
 def _aggregate_log_densities(
     z: jax.Array, means: jax.Array, logvars: jax.Array, log_weights: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """log q(z), (B,), and sum over latents of log q(z_l), (B,), as mixtures over the global batch."""
+    """Log q(z), (B,), and sum over latents of log q(z_l), (B,), as mixtures over the global batch."""
     pairwise = normal_log_prob(z.T[:, :, None], means.T[:, None, :], logvars.T[:, None, :])  # (L, B, global B)
     log_qz = jax.nn.logsumexp(jnp.sum(pairwise, axis=0) + log_weights, axis=1)
     log_marginals = jax.nn.logsumexp(pairwise + log_weights[None], axis=2)
@@ -93,7 +93,8 @@ def _stratified_weights(real: jax.Array, count: jax.Array, num_examples: int) ->
     others = jnp.maximum(count - 1.0, 1.0)
     index = jnp.arange(len(real))
     itself = index[:, None] == index[None, :]
-    representative = index[None, :] == jnp.where(index + 1 < count, index + 1, 0)[:, None]
+    following = jnp.where(index + 1 < count.astype(jnp.int32), index + 1, 0)
+    representative = index[None, :] == following[:, None]
     leftover = (num_examples - others) / (num_examples * others)
     weights = jnp.where(itself, 1.0 / num_examples, jnp.where(representative, leftover, 1.0 / others))
     return weights * real[None, :]

@@ -44,8 +44,8 @@ def centre_window(image_shape: tuple[int, int, int], width_px: float | None) -> 
     height, width, _ = image_shape
     if width_px is None:
         return jnp.ones((1, height, width, 1))
-    rows = jnp.square(jnp.arange(height) - (height - 1) / 2)
-    columns = jnp.square(jnp.arange(width) - (width - 1) / 2)
+    rows = jnp.square(jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2)
+    columns = jnp.square(jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2)
     window = jnp.exp(-(rows.reshape(-1, 1) + columns.reshape(1, -1)) / (2.0 * width_px**2))
     return window.reshape(1, height, width, 1)
 
@@ -65,7 +65,9 @@ def reconstruction_loss(
         ValueError: an unknown likelihood, or a scale or width that is not positive.
     """
     if likelihood not in LIKELIHOODS:
-        raise ValueError(f"unknown likelihood: got {likelihood!r}, expected one of {LIKELIHOODS}; correct model.likelihood")
+        raise ValueError(
+            f"unknown likelihood: got {likelihood!r}, expected one of {LIKELIHOODS}; correct model.likelihood"
+        )
     for name, value in (("scale", scale), ("window_px", window_px)):
         if value is not None and not value > 0:
             raise ValueError(f"model.{name} is no width: got {value}, expected a number above 0; correct model.{name}")

@@ -1,4 +1,4 @@
-"""beta-TCVAE: Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders", arXiv:1802.04942."""
+"""The beta-TCVAE: Chen et al. 2018, "Isolating Sources of Disentanglement in VAEs", arXiv:1802.04942."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_to_standard_normal, warm_up
-from cellfx.losses.information import ESTIMATORS, decompose_kl, weighted_bias
+from cellfx.losses.information import ESTIMATORS, KLTerms, decompose_kl, weighted_bias
 from cellfx.losses.reconstruction import reconstruction_loss
 from cellfx.nn.autoencoder import Autoencoder, decoder_of, encoder_of, initialiser_of
 from cellfx.types import Batch, Key, Model, PyTree, Spec
@@ -64,12 +64,12 @@ def tcvae(
         z = mean + jnp.exp(0.5 * logvar) * standard_normal(key, mean.shape, spec.axis_name)
         logits = module.apply({"params": params["vae"]}, z.astype(x.dtype), method="decode")
         terms = decompose_kl(z, mean, logvar, mask, spec.num_examples, estimator, spec.axis_name)
-        means = {name: batch_mean(value, mask, spec.axis_name) for name, value in terms._asdict().items()}
+        means = KLTerms(*(batch_mean(term, mask, spec.axis_name) for term in terms))
+        penalty = alpha * means.index_code_mi + beta * means.total_correlation + gamma * means.dimension_wise_kl
         reconstruction = batch_mean(reconstruct(x, logits), mask, spec.axis_name)
-        penalty = alpha * means["index_code_mi"] + beta * means["total_correlation"] + gamma * means["dimension_wise_kl"]
         total = reconstruction + warm_up(step, warm_up_steps) * penalty
-        metrics = {name: means[name] - constant for name, constant in bias._asdict().items()}
+        unbiased = KLTerms(*(mean - constant for mean, constant in zip(means, bias, strict=True)))
         kl = batch_mean(kl_to_standard_normal(mean, logvar), mask, spec.axis_name)
-        return total, ({"loss": total, "reconstruction": reconstruction, "kl": kl, **metrics}, extra)
+        return total, ({"loss": total, "reconstruction": reconstruction, "kl": kl, **unbiased._asdict()}, extra)
 
     return Model(initialiser_of(module, "vae"), {"vae": loss}, encode, decoder_of(module, "vae"))

@@ -1,4 +1,4 @@
-"""beta-VAE: Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework"."""
+"""The beta-VAE: Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Framework"."""
 
 from collections.abc import Sequence
 

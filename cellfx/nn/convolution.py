@@ -1,7 +1,7 @@
 """Convolutions that are fast on CPUs as well as on accelerators.
 
-XLA's CPU backend computes the kernel gradient of a convolution up to 20 times slower than the forward pass. Written as one
-matrix product per tap it costs about as much as the forward pass; on other backends XLA's own gradient is used.
+XLA's CPU backend computes the kernel gradient of a convolution up to 20 times slower than the forward pass. Written
+as one matrix product per tap it costs about as much as the forward pass; on other backends XLA's own gradient is used.
 """
 
 from functools import partial
@@ -68,7 +68,7 @@ def _kernel_gradient_native(x: jax.Array, kernel: jax.Array, dy: jax.Array, stri
 def _kernel_gradient_products(
     x: jax.Array, kernel: jax.Array, dy: jax.Array, stride: int, padding: Padding
 ) -> jax.Array:
-    """sum over b, h, w of x[b, h s + u, w s + v, i] dy[b, h, w, o], one matrix product for each tap (u, v)."""
+    """Sum over b, h, w of x[b, h s + u, w s + v, i] dy[b, h, w, o], one matrix product for each tap (u, v)."""
     size, _, inputs, outputs = kernel.shape
     height, width = dy.shape[1:3]
     padded = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
