@@ -62,7 +62,8 @@ def test_every_parameter_gets_a_finite_gradient(name):
         (loss, (metrics, _)), gradient = gradient_of(
             params[player], params, extra, batch_of(), jax.random.key(3), jnp.int32(5)
         )
-        assert loss.shape == () and loss.dtype == jnp.float32
+        assert loss.shape == ()
+        assert loss.dtype == jnp.float32
         assert all(value.shape == () for value in metrics.values())
         for path, leaf in named_leaves(gradient).items():
             assert bool(jnp.all(jnp.isfinite(leaf))), path
@@ -85,7 +86,7 @@ def test_four_devices_equal_one(name):
 
         mapped = jax.pmap(step, "devices", in_axes=(None, 0), out_axes=None)(params[player], parts)
         for one, four in zip(jax.tree.leaves((loss, metrics, gradient)), jax.tree.leaves(mapped), strict=True):
-            np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-5 * float(jnp.max(jnp.abs(one))) + 1e-6)
+            np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -115,7 +116,7 @@ def test_padding_changes_no_loss(name):
 
 
 def test_number_of_parameters_of_the_published_autoencoder():
-    """Encoder 3x3 convolutions 1-8-16-32-64, 4x4x64 to 256, 256 to 32 twice; decoder 32 to 256 to 1024, 64-32-16-8-1."""
+    """Encoder: 3x3, 1-8-16-32-64, 1024 to 256, 256 to 32 twice; decoder: 32 to 256 to 1024, 64-32-16-8-1."""
     model = make("tcvae", Spec((64, 64, 1), 0, 100), latents=32, filters=(8, 16, 32, 64), hidden=256)
     shapes = jax.eval_shape(lambda key: model.init(key)[0], jax.random.key(0))
     encoder = sum(9 * i * o + o for i, o in [(1, 8), (8, 16), (16, 32), (32, 64)]) + 1025 * 256 + 2 * 257 * 32
