@@ -190,7 +190,7 @@ def _matrix(
         axes.grid(which="minor", color=PAPER, linewidth=1.5)
         axes.tick_params(which="minor", length=0)
         for (i, j), value in np.ndenumerate(values):
-            ink = PAPER if abs(value) > 0.6 * colours[2] else INK
+            ink = PAPER if abs(value) > 0.55 * colours[2] else INK
             axes.text(j, i, texts[i][j], ha="center", va="center", fontsize=LABEL_POINTS - 0.5, color=ink)
     return on.figure
 
@@ -202,7 +202,7 @@ def _curve(axes: Any, train: Curve | None, valid: Curve | None) -> None:
         mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
         if window > 1:
             axes.plot(steps, values, color=ACCENT, alpha=0.22, linewidth=0.7)
-            low, high = np.quantile(values, [0.0, 0.995])
+            low, high = np.quantile(values, [0.0, 0.98])
             axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
         centres = steps[window // 2 : window // 2 + len(mean)]
         axes.plot(centres, mean, color=ACCENT, linewidth=1.5, label="training")
@@ -212,6 +212,13 @@ def _curve(axes: Any, train: Curve | None, valid: Curve | None) -> None:
     axes.grid(axis="y", color=HAIRLINE)
     axes.tick_params(length=0)
     axes.locator_params(nbins=4)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: _short(value))
+
+
+def _short(value: float) -> str:
+    text = f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:g}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _colour(label: int) -> str:

@@ -90,3 +90,26 @@ def hold_out(count: int, test_rate: float, seed: int) -> tuple[np.ndarray, np.nd
     order = np.random.default_rng(seed).permutation(count)
     num_test = max(round(count * test_rate), 1)
     return order[num_test:], order[:num_test]
+
+
+def rank_correlation(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Spearman correlation of every latent with every factor, 0 where one of them is constant.
+
+    Args:
+        codes: (N, L).
+        factors: (N, F).
+
+    Returns:
+        (L, F) float64 in [-1, 1].
+    """
+    from scipy.stats import rankdata
+
+    first, second = (standardise(rankdata(np.asarray(values), axis=0)) for values in (codes, factors))
+    return first.T @ second / len(first)
+
+
+def standardise(values: np.ndarray) -> np.ndarray:
+    """Every column (N, D) with mean 0 and standard deviation 1; a constant column is 0."""
+    centred = np.asarray(values, np.float64) - np.mean(values, axis=0, dtype=np.float64)
+    scale = centred.std(axis=0)
+    return centred / np.where(scale > 0, scale, 1.0)

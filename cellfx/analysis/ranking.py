@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellfx.analysis.factors import rank_correlation, standardise
+
 VARIANTS = ("spearman", "lasso")
 
 
@@ -58,9 +60,9 @@ def udr(
         for j, second in enumerate(informative):
             if i != j:
                 similarity = (
-                    spearman_similarity(first, second)
+                    np.abs(rank_correlation(first, second))
                     if variant == "spearman"
-                    else (lasso_similarity(first, second, alpha))
+                    else lasso_similarity(first, second, alpha)
                 )
                 pairwise[i, j] = match(similarity)
     protocol = {
@@ -75,21 +77,13 @@ def udr(
     return Udr(np.nanmedian(pairwise, axis=0), pairwise, counts, protocol)
 
 
-def spearman_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Absolute rank correlation of every latent with every other: (N, A), (N, B) -> (A, B)."""
-    from scipy.stats import rankdata
-
-    ranks = [_standardised(rankdata(z, axis=0)) for z in (first, second)]
-    return np.abs(ranks[0].T @ ranks[1]) / len(first)
-
-
 def lasso_similarity(first: np.ndarray, second: np.ndarray, alpha: float) -> np.ndarray:
     """Absolute weights of Lasso regressions of every column of ``second`` on ``first``: (N, A), (N, B) -> (A, B)."""
     from sklearn.linear_model import Lasso
 
     if not (first.shape[1] and second.shape[1]):
         return np.zeros((first.shape[1], second.shape[1]))
-    weights = Lasso(alpha=alpha).fit(_standardised(first), _standardised(second)).coef_
+    weights = Lasso(alpha=alpha).fit(standardise(first), standardise(second)).coef_
     return np.abs(np.reshape(weights, (second.shape[1], first.shape[1]))).T
 
 
@@ -108,10 +102,6 @@ def match(similarity: np.ndarray) -> float:
 def _strength(similarity: np.ndarray) -> np.ndarray:
     totals = similarity.sum(axis=1)
     return np.square(similarity.max(axis=1)) / np.where(totals > 0, totals, 1.0)
-
-
-def _standardised(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean(axis=0)) / values.std(axis=0)
 
 
 def _check(codes: Sequence[np.ndarray], kls: Sequence[np.ndarray], variant: str) -> None:

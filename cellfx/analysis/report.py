@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -161,11 +162,11 @@ def _table(table: Table) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return hasattr(value, "__float__") and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, int) or not _is_number(value):
+    if isinstance(value, numbers.Integral) or not _is_number(value):
         return str(value)
     return f"{float(value):.4g}".replace("-", "\N{MINUS SIGN}") if float(value) != 0 else "0"
 
@@ -213,5 +214,6 @@ nav ol{display:block}nav li{margin:.35rem 0}}
 @media (prefers-color-scheme:dark){.paper{background:#e9ebee}.paper img{mix-blend-mode:multiply}}
 @media print{:root{--ink:#000;--muted:#444;--line:#ccc;--page:#fff;--card:#fff;--accent:#000;--stripe:#fff}
 body{display:block;max-width:none;padding:0;font-size:10pt}nav{display:none}figure,.card,tr{break-inside:avoid}
-h2{break-after:avoid}.scroll{overflow:visible}.paper{background:#fff;border:0}.paper img{mix-blend-mode:normal;max-width:100%}}
+h2{break-after:avoid}.scroll{overflow:visible}
+.paper{background:#fff;border:0}.paper img{mix-blend-mode:normal;max-width:100%}}
 """

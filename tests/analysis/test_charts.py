@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from cellfx.analysis import charts, figures
+
+RNG = np.random.default_rng(0)
+STEPS = np.arange(100)
+
+
+def inside(figure):
+    """Nothing that is drawn is cut off by the edge of the figure."""
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    return drawn.x0 >= 0 and drawn.y0 >= 0 and drawn.x1 <= width and drawn.y1 <= height
+
+
+def curves(names):
+    return {name: (STEPS, RNG.normal(size=100)) for name in names}
+
+
+FIGURES = {
+    "curves": lambda: charts.learning_curves(
+        curves(["loss", "kl"]), {"loss": (STEPS[::50], np.ones(2))}, {"kl": "nats"}
+    ),
+    "one curve": lambda: charts.learning_curves({"loss": (1000 * STEPS, -1e5 * STEPS)}, {}, {}),
+    "seven curves": lambda: charts.learning_curves(curves("abcdefg"), {}, {}),
+    "kl": lambda: charts.kl_bars(np.linspace(0, 3, 32)),
+    "collapsed": lambda: charts.kl_bars(np.zeros(4)),
+    "scatter": lambda: charts.latent_scatter(RNG.normal(size=(50, 3)), (2, 0), np.arange(50) % 2, ["a", "b"]),
+    "no labels": lambda: charts.latent_scatter(RNG.normal(size=(50, 3)), (2, 0)),
+    "histograms": lambda: charts.latent_histograms(RNG.normal(size=(50, 6)), range(6), np.arange(50) % 2, ["a", "b"]),
+    "correlations": lambda: charts.factor_correlations(RNG.uniform(-1, 1, (5, 3)), range(5), ["area", "x", "y"]),
+    "confusion": lambda: charts.confusion(RNG.integers(0, 50, (2, 2)), ["Interphase", "Metaphase"]),
+    "long names": lambda: charts.confusion(RNG.integers(0, 50, (5, 5)), ["MetaphaseAlignment"] * 5),
+    "empty class": lambda: charts.confusion(np.array([[3, 1], [0, 0]]), ["a", "b"]),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_has_a_title_and_keeps_its_words_inside(name):
+    figure = FIGURES[name]()
+    assert figures.to_png(figure).startswith(b"\x89PNG")
+    assert figure.texts[0].get_text()
+    assert inside(figure)
+
+
+def test_kl_bars_are_sorted_and_counted():
+    figure = charts.kl_bars(np.array([0.005, 2.0, 1.0]))
+    assert figure.texts[0].get_text() == "2 of 3 latents carry information"
+    bars = figure.axes[0].patches
+    assert [bar.get_height() for bar in bars] == [2.0, 1.0, 0.005]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1", "2", "0"]
+    assert bars[2].get_facecolor() != bars[1].get_facecolor()
+
+
+def test_long_curves_have_a_running_mean_over_their_steps():
+    values = np.arange(400.0)
+    figure = charts.learning_curves({"loss": (np.arange(400), values)}, {}, {})
+    raw, mean = figure.axes[0].get_lines()
+    np.testing.assert_array_equal(raw.get_ydata(), values)
+    np.testing.assert_allclose(np.interp(200, *mean.get_data()), 200, atol=0.51)
+
+
+def test_histograms_have_the_same_area_for_every_class():
+    codes, labels = RNG.uniform(size=(300, 1)), np.repeat([0, 1], [290, 10])
+    figure = charts.latent_histograms(codes, [0], labels, ["many", "few"])
+    areas = [patch.get_data().values.sum() for patch in figure.axes[0].patches]
+    np.testing.assert_allclose(areas, 1, atol=0.11)
+
+
+def test_confusion_states_shares_and_counts():
+    figure = charts.confusion(np.array([[3, 1], [0, 0]]), ["a", "b"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["75%\n3", "25%\n1", "0%\n0", "0%\n0"]
