@@ -129,7 +129,7 @@ def apply_geometric(images: jax.Array, draws: Draws) -> jax.Array:
 
 
 def apply_photometric(images: jax.Array, draws: Draws) -> jax.Array:
-    """Contrast about the mean of each image and channel, then brightness, of float32 images in [0, 1]; see ``apply``."""
+    """Contrast about the mean of each image and channel, then brightness, of images in [0, 1]; see ``apply``."""
     if draws.contrast is not None:
         mean = jnp.mean(images, axis=(1, 2), keepdims=True)
         images = jnp.clip(mean + (images - mean) * _per_image(draws.contrast), 0.0, 1.0)

@@ -1,0 +1,18 @@
+"""Random numbers without state: one integer hash, the same on every device and in every order of evaluation."""
+
+import jax
+import numpy as np
+
+GOLDEN = np.uint32(0x9E3779B9)
+"""2^32 divided by the golden ratio: an odd step that spreads counters over all of uint32."""
+
+
+def mix(x: jax.Array) -> jax.Array:
+    """Bijective hash of uint32, any shape: every input bit changes every output bit about half of the time.
+
+    Source of the constants: C. Wellons, "Prospecting for hash functions", 2018, the function called lowbias32. Good
+    for simulation and shuffling; no cipher.
+    """
+    x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
+    return x ^ (x >> 16)

@@ -1,0 +1,129 @@
+"""Which examples train, validate and test a model: by group where examples of one group resemble each other."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+
+def group_folds(groups: np.ndarray, num_folds: int) -> np.ndarray:
+    """Folds of nearly equal size that split no group.
+
+    The largest group goes first, each into the fold that holds the fewest examples so far, as in scikit-learn's
+    GroupKFold. Ties are broken by the sorted order of the groups and of the folds: no random numbers.
+
+    Args:
+        groups: (N,) group of each example, e.g. the plate, numbers or strings.
+        num_folds: number of folds.
+
+    Returns:
+        (N,) int32 fold of each example, in 0..num_folds - 1.
+
+    Raises:
+        ValueError: fewer than 2 folds, or fewer groups than folds.
+    """
+    names, membership, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    if num_folds < 2:
+        raise ValueError(f"too few folds: num_folds={num_folds}; expected 2 or more; raise num_folds")
+    if len(names) < num_folds:
+        raise ValueError(
+            f"fewer groups than folds: {len(names)} groups and num_folds={num_folds}; expected a group for every "
+            "fold; lower num_folds or group by something finer"
+        )
+    fold_of_group = np.zeros(len(names), np.int32)
+    filled = np.zeros(num_folds, np.int64)
+    for group in np.argsort(-sizes, kind="stable"):
+        fold_of_group[group] = np.argmin(filled)
+        filled[fold_of_group[group]] += sizes[group]
+    return fold_of_group[membership]
+
+
+def split_by_group(
+    groups: np.ndarray, num_folds: int = 5, fold: int = 0, valid_rate: float = 0.1, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Splits such that no group is in two of them: one fold tests, random groups of the others validate.
+
+    Args:
+        groups: (N,) group of each example.
+        num_folds: see ``group_folds``.
+        fold: the fold that tests.
+        valid_rate: fraction of the other folds' examples to validate on; groups are taken in random order until they
+            reach it, but never all of them. 0 for none.
+        seed: of the order in which groups are taken to validate.
+
+    Returns:
+        "train", "valid" and "test" -> increasing indices, int64.
+
+    Raises:
+        ValueError: see ``group_folds``; no such fold; ``valid_rate`` not in [0, 1); or a single group is left, which
+            cannot both train and validate.
+    """
+    groups = np.asarray(groups)
+    _check_fold(fold, num_folds)
+    _check_valid_rate(valid_rate)
+    is_test = group_folds(groups, num_folds) == fold
+    names, sizes = np.unique(groups[~is_test], return_counts=True)
+    if valid_rate > 0 and len(names) < 2:
+        raise ValueError(
+            f"no group left to validate on: {len(names)} group outside test fold {fold}; expected 2 or more; "
+            "raise num_folds, set valid_rate=0 or group by something finer"
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    before = np.cumsum(sizes[order]) - sizes[order]
+    # The last group stays for training even where the one before it was too small.
+    taken = order[:-1][before[:-1] < valid_rate * sizes.sum()]
+    is_valid = ~is_test & np.isin(groups, names[taken])
+    return _indices({"train": ~is_test & ~is_valid, "valid": is_valid, "test": is_test})
+
+
+def split_at_random(
+    num_examples: int, num_folds: int = 5, fold: int = 0, valid_rate: float = 0.1, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Splits for examples without groups: one of ``num_folds`` random parts tests, some of the rest validate.
+
+    Args:
+        num_examples: N.
+        num_folds: parts of equal size (to one example); the same for every ``fold``.
+        fold: the part that tests.
+        valid_rate: fraction of the rest to validate on, at least one example where it is not 0.
+        seed: of the permutation.
+
+    Returns:
+        "train", "valid" and "test" -> increasing indices, int64.
+
+    Raises:
+        ValueError: fewer than 2 folds, no such fold, ``valid_rate`` not in [0, 1), or too few examples for every split
+            to have one.
+    """
+    if num_folds < 2:
+        raise ValueError(f"too few folds: num_folds={num_folds}; expected 2 or more; raise num_folds")
+    _check_fold(fold, num_folds)
+    _check_valid_rate(valid_rate)
+    place = np.random.default_rng(seed).permutation(num_examples)
+    is_test = place % num_folds == fold
+    num_rest = num_examples - int(is_test.sum())
+    num_valid = max(1, round(valid_rate * num_rest)) if valid_rate > 0 else 0
+    if num_examples < num_folds or num_rest - num_valid < 1:
+        raise ValueError(
+            f"too few examples to split: got {num_examples}; expected one or more in each of {num_folds} folds and in "
+            "training beside validation; add examples, lower num_folds or set valid_rate=0"
+        )
+    rest = np.flatnonzero(~is_test)
+    is_valid = np.zeros(num_examples, bool)
+    is_valid[rest[np.argsort(place[rest])[:num_valid]]] = True
+    return _indices({"train": ~is_test & ~is_valid, "valid": is_valid, "test": is_test})
+
+
+def _check_fold(fold: int, num_folds: int) -> None:
+    if not 0 <= fold < num_folds:
+        raise ValueError(f"no such fold: fold={fold}; expected 0 to {num_folds - 1}; change fold or num_folds")
+
+
+def _check_valid_rate(valid_rate: float) -> None:
+    if not 0.0 <= valid_rate < 1.0:
+        raise ValueError(
+            f"valid_rate out of range: got {valid_rate}; expected 0 or more and less than 1; change valid_rate"
+        )
+
+
+def _indices(masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.flatnonzero(mask) for name, mask in masks.items()}
