@@ -19,9 +19,11 @@ def get_config(size: str = "full") -> ConfigDict:
     config.optim = ConfigDict({"name": "adam", "learning_rate": 5e-4})
     config.train = ConfigDict({"num_epochs": 5, "seed": 0, "steps_per_call": 10})
     config.train.update({"log_every": 10, "eval_every": 100, "save_every": 100})
+    config.probe = ConfigDict({"head": "mlp", "symmetries": True, "factor_votes": 800})
     if size == "tiny":
-        config.data.update({"num_train": 96, "num_valid": 32, "num_test": 32, "image_size": 16})
+        config.data.update({"num_train": 96, "num_valid": 32, "num_test": 128, "image_size": 16})
         config.input.batch_size = 16
         config.model.update({"latents": 6, "filters": (4, 8), "hidden": 16})
+        config.probe.factor_votes = 20
         config.train.update({"num_epochs": 2, "steps_per_call": 2, "log_every": 2, "eval_every": 6, "save_every": 4})
     return config

@@ -1,0 +1,372 @@
+"""From a config to a trained model in a workdir, and back: the module that knows all the parts."""
+
+import difflib
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+import cellfx
+from cellfx import findings, presentation
+from cellfx.data.feed import Feed
+from cellfx.data.source import Source, iterate, to_float
+from cellfx.training import checkpoint, loop, parallel
+from cellfx.training.evaluate import evaluator
+from cellfx.training.progress import progress, silent
+from cellfx.training.state import create_state
+from cellfx.training.step import train_step
+from cellfx.training.writer import Writer, read_metrics
+from cellfx.types import Batch, Model, PyTree, Spec, TrainState
+
+Config = Mapping[str, Any]
+EVALUATION_SEED = 1
+
+
+class Training(NamedTuple):
+    """The config section ``train``.
+
+    Attributes:
+        num_epochs: passes over the training split.
+        seed: of the parameters, the order of the data, the augmentation and the noise.
+        steps_per_call: K, optimiser steps per dispatch.
+        log_every: steps between lines of metrics.jsonl.
+        eval_every: steps between evaluations on the validation split.
+        save_every: steps between checkpoints.
+        keep: checkpoints kept.
+        compute_dtype: of activations, ``float32`` or ``bfloat16``; parameters are float32 always.
+        num_devices: devices to use; None for all.
+    """
+
+    num_epochs: int = 5
+    seed: int = 0
+    steps_per_call: int = 10
+    log_every: int = 10
+    eval_every: int = 100
+    save_every: int = 100
+    keep: int = 2
+    compute_dtype: str = "float32"
+    num_devices: int | None = None
+
+
+class Experiment(NamedTuple):
+    """All that a config describes, built.
+
+    Attributes:
+        source: the data.
+        spec: what the model was told of it.
+        model: for programs over ``devices``.
+        optimizers: by player.
+        feed: training batches, its resident arrays placed.
+        devices: of all hosts.
+        num_steps: of the whole run.
+        batch_size: of the global batch.
+        training: the section ``train``.
+    """
+
+    source: Source
+    spec: Spec
+    model: Model
+    optimizers: Mapping[str, optax.GradientTransformation]
+    feed: Feed
+    devices: tuple[jax.Device, ...]
+    num_steps: int
+    batch_size: int
+    training: Training
+
+
+def build(config: Config) -> Experiment:
+    """Data, model, optimisers and feed of a config; reads the data, trains nothing.
+
+    Raises:
+        ValueError: an unknown key, name or value; a batch that the devices do not divide or the data does not fill.
+        FileNotFoundError: the data is not where the config says.
+    """
+    settings = to_dict(config)
+    _check_sections(settings)
+    training = _call(Training, "train", settings["train"])
+    devices = _devices(training.num_devices)
+    axis_name = parallel.axis_of(devices)
+    batch_size = settings["input"].get("batch_size", 0)
+    parallel.local_batch_size(batch_size, len(devices))
+    source = load_source(settings["data"])
+    spec = Spec(source.image_shape, len(source.class_names), source.splits["train"].num_examples, axis_name)
+    model = _named("models", "model", settings["model"], spec)
+    feed = _feed(source, settings["input"], training, axis_name)
+    num_steps = training.num_epochs * feed.steps_per_epoch
+    optimizers = {player: _optimizer(settings["optim"], num_steps) for player in model.losses}
+    feed = feed._replace(resident=parallel.place(feed.resident, devices))
+    return Experiment(source, spec, model, optimizers, feed, devices, num_steps, batch_size, training)
+
+
+def run(config: Config, workdir: Path) -> dict[str, Any]:
+    """Trains a config in a workdir, or goes on with what is there, then measures the model and writes the report.
+
+    Returns:
+        The scores, as in ``scores.json``.
+
+    Raises:
+        ValueError: see ``build``; or the workdir holds another config.
+        loop.Interrupted: a signal came; the state is saved.
+    """
+    parallel.initialize_hosts()
+    workdir = Path(workdir)
+    claim(workdir, config)
+    experiment = build(config)
+    state = train(experiment, workdir)
+    if jax.process_index():
+        return {}
+    return report(config, experiment, state, workdir)
+
+
+def train(experiment: Experiment, workdir: Path) -> TrainState:
+    """Trains from the newest good checkpoint of the workdir, or from the start, to the end."""
+    training, axis_name = experiment.training, experiment.spec.axis_name
+    step = train_step(experiment.model, experiment.optimizers, axis_name, training.compute_dtype)
+    program = parallel.mapped(step, experiment.feed.read, training.steps_per_call, experiment.devices, axis_name)
+    primary = jax.process_index() == 0
+    state = parallel.place(_initial_state(experiment, workdir), experiment.devices)
+    with Writer(workdir, int(state.step), say) as writer:
+        return loop.fit(
+            program,
+            state,
+            experiment.feed,
+            num_steps=experiment.num_steps,
+            steps_per_call=training.steps_per_call,
+            batch_size=experiment.batch_size,
+            log_every=training.log_every,
+            save_every=training.save_every,
+            eval_every=training.eval_every,
+            save=lambda state: checkpoint.save(workdir / "checkpoints", state, training.keep),
+            write=writer.write,
+            evaluate=_validation(experiment),
+            progress=progress(experiment.num_steps) if primary else silent(),
+        )
+
+
+def report(config: Config, experiment: Experiment, state: TrainState, workdir: Path) -> dict[str, Any]:
+    """Measures a trained model and writes scores.json, figures/ and report.html.
+
+    Returns:
+        The scores.
+    """
+    settings = to_dict(config)
+    found = findings.measure(
+        findings.Trained(experiment.source, *coder(experiment.model, state.params, state.extra)),
+        seed=experiment.training.seed,
+        **settings.get("probe", {}),
+    )
+    rows = read_metrics(workdir / "metrics.jsonl")
+    presentation.write(found, workdir, rows, settings, versions())
+    say(findings.summary(found.scores))
+    say(f"report: {workdir / 'report.html'}")
+    return found.scores
+
+
+def restore(workdir: Path) -> tuple[dict[str, Any], Experiment, TrainState]:
+    """Config, experiment and newest good state of a workdir; needs nothing but the workdir and the data.
+
+    Raises:
+        FileNotFoundError: no such workdir, or nothing was trained in it yet.
+    """
+    workdir = Path(workdir)
+    settings = read_config(workdir)
+    settings["train"] = {**settings["train"], "num_devices": 1}
+    settings["input"] = {**settings["input"], "pipeline": "device"}
+    experiment = build(settings)
+    state = checkpoint.restore(workdir / "checkpoints", _state_shapes(experiment), say)
+    if state is None:
+        raise FileNotFoundError(
+            f"{workdir} holds no checkpoint yet; expected a run that has saved; run bin/train first"
+        )
+    return settings, experiment, state
+
+
+def coder(model: Model, params: PyTree, extra: PyTree) -> tuple[findings.Encode, findings.Decode]:
+    """Encode and decode of a trained model, compiled, as functions of images and latents alone."""
+    encode, decode = jax.jit(model.encode), jax.jit(model.decode)
+    params, extra = jax.device_put((params, extra), jax.local_devices()[0])
+    return (lambda x: encode(params, extra, x)), (lambda z: decode(params, extra, z))
+
+
+def claim(workdir: Path, config: Config) -> None:
+    """Makes the workdir and writes config.json, or checks that the one there is the same.
+
+    Raises:
+        ValueError: the workdir belongs to another config.
+    """
+    path, text = workdir / "config.json", json.dumps(to_dict(config), indent=2)
+    if path.exists() and path.read_text() != text:
+        old, new = (dict(_flat(json.loads(t))) for t in (path.read_text(), text))
+        changed = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in sorted(old | new) if old.get(k) != new.get(k)]
+        raise ValueError(
+            f"{workdir} belongs to another config: got {'; '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}, "
+            f"expected the config it was started with; choose another --workdir"
+        )
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        presentation.write_whole(path, text.encode())
+
+
+def read_config(workdir: Path) -> dict[str, Any]:
+    """The config of a workdir.
+
+    Raises:
+        FileNotFoundError: it is no workdir.
+    """
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{workdir} is no workdir: it has no config.json; expected the folder of a bin/train run"
+        )
+    return json.loads(path.read_text())
+
+
+def load_source(section: Mapping[str, Any]) -> Source:
+    """The data of a config's section ``data``."""
+    return _named("data", "data", section)
+
+
+def prepare(config: Config) -> None:
+    """Reads the data of a config once, so that what can be stored for later runs is, and says what there is.
+
+    Raises:
+        ValueError: see ``build``.
+    """
+    source = load_source(to_dict(config)["data"])
+    counts = ", ".join(f"{name} {split.num_examples:,}" for name, split in source.splits.items())
+    size = "x".join(map(str, source.image_shape))
+    say(f"{source.name}: {size} images, {counts}, classes {', '.join(source.class_names) or 'none'}")
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """A plain dictionary, the same whether the config comes from a file or from config.json."""
+    return json.loads(json.dumps(config.to_dict() if hasattr(config, "to_dict") else dict(config)))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on, and the devices it was computed on."""
+    from importlib.metadata import version
+
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    kinds = sorted({device.device_kind for device in jax.devices()})
+    found = {name: version(name) for name in names}
+    return {"cellfx": cellfx.__version__, **found, "devices": f"{jax.device_count()} x {', '.join(kinds)}"}
+
+
+def say(line: str) -> None:
+    """One line for the person who started the command."""
+    if jax.process_index() == 0:
+        print(line, flush=True)
+
+
+def batches_of(source: Source, split: str, batch_size: int) -> Iterator[Batch]:
+    """A split once, in order, padded, with images in [0, 1]."""
+    for batch in iterate(source.splits[split], batch_size):
+        yield {**batch, "image": to_float(batch["image"])}
+
+
+def _initial_state(experiment: Experiment, workdir: Path) -> TrainState:
+    saved = checkpoint.restore(workdir / "checkpoints", _state_shapes(experiment), say)
+    if saved is not None:
+        say(f"going on from step {int(saved.step)} of {experiment.num_steps}")
+        return saved
+    return create_state(experiment.model, experiment.optimizers, jax.random.key(experiment.training.seed))
+
+
+def _state_shapes(experiment: Experiment) -> TrainState:
+    key = jax.random.key(experiment.training.seed)
+    return jax.eval_shape(lambda key: create_state(experiment.model, experiment.optimizers, key), key)
+
+
+def _validation(experiment: Experiment) -> Callable[[TrainState], Mapping[str, float]] | None:
+    split = experiment.source.splits.get("valid")
+    if split is None or not split.num_examples:
+        return None
+
+    def floating(batch: Batch) -> Batch:
+        return {**batch, "image": to_float(batch["image"])}
+
+    measure = evaluator(experiment.model, floating, experiment.devices, experiment.spec.axis_name)
+    key = jax.random.key(EVALUATION_SEED)
+    batch_size = experiment.batch_size // jax.process_count()
+    return lambda state: measure(state.params, state.extra, iterate(split, batch_size), key, state.step)
+
+
+def _feed(source: Source, section: Mapping[str, Any], training: Training, axis_name: str | None) -> Feed:
+    settings = {"steps_per_call": training.steps_per_call, "seed": training.seed, "axis_name": axis_name, **section}
+    return _named("data", "input", settings, source.splits["train"], name_key="pipeline")
+
+
+def _optimizer(section: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
+    optimizers = importlib.import_module("cellfx.training.optimizers")
+    settings = dict(section)
+    name = settings.pop("name")
+    if not hasattr(optimizers, name):
+        raise ValueError(f"unknown optimiser: got {name!r}, expected 'adam'; correct optim.name")
+    return _call(getattr(optimizers, name), "optim", {"total_steps": num_steps, **settings})
+
+
+def _named(package: str, section: str, settings: Mapping[str, Any], *arguments: Any, name_key: str = "name") -> Any:
+    """Calls ``cellfx.<package>.<name>.<name>`` with a config section, its name taken off."""
+    settings = dict(settings)
+    if name_key not in settings:
+        raise ValueError(f"config section {section} has no {name_key}; expected the name of one of cellfx/{package}")
+    name = settings.pop(name_key)
+    spec = importlib.util.find_spec(f"cellfx.{package}.{name}") if str(name).isidentifier() else None
+    factory = getattr(importlib.import_module(f"cellfx.{package}.{name}"), name, None) if spec else None
+    if factory is None:
+        raise ValueError(f"unknown {section}.{name_key} {name!r}; {_nearest(name, _factories(package))}")
+    return _call(factory, section, settings, *arguments)
+
+
+def _factories(package: str) -> list[str]:
+    folder = Path(importlib.import_module(f"cellfx.{package}").__file__).parent
+    names = [path.stem for path in folder.glob("*.py") if f"\ndef {path.stem}(" in path.read_text()]
+    return sorted(names)
+
+
+def _call(factory: Callable[..., Any], section: str, settings: Mapping[str, Any], *arguments: Any) -> Any:
+    known = list(inspect.signature(factory).parameters)[len(arguments) :]
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise ValueError(f"unknown config key {section}.{unknown[0]}; {_nearest(unknown[0], known)}")
+    return factory(*arguments, **settings)
+
+
+def _check_sections(settings: Mapping[str, Any]) -> None:
+    sections, optional = ["data", "input", "model", "optim", "train"], ["probe", "repeats"]
+    for name in settings:
+        if name not in sections + optional:
+            raise ValueError(f"unknown config section {name}; {_nearest(name, sections + optional)}")
+    missing = [name for name in sections if name not in settings]
+    if missing:
+        raise ValueError(f"config section {missing[0]} is missing; expected {', '.join(sections)}")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, 1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _devices(num_devices: int | None) -> tuple[jax.Device, ...]:
+    devices = jax.devices()
+    if num_devices is None:
+        return tuple(devices)
+    if not 1 <= num_devices <= len(devices):
+        raise ValueError(
+            f"train.num_devices is out of range: got {num_devices}, expected 1 to {len(devices)}; lower it"
+        )
+    return tuple(devices[:num_devices])

@@ -1,0 +1,226 @@
+"""Figures and report.html of a run, from what was found; the files of a workdir are written here."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cellfx.analysis import charts, figures, interpolation, latents, traversal
+from cellfx.analysis.report import Card, Picture, Section, Table, report
+from cellfx.findings import Found
+
+MAX_TRAVERSED = 12
+SCATTERED = 3_000
+UNITS = {"loss": "nats", "reconstruction": "nats", "kl": "nats", "total_correlation": "nats"}
+
+
+class Figure(NamedTuple):
+    """A figure of the report.
+
+    Attributes:
+        name: of its file, without suffix.
+        drawn: matplotlib figure.
+        alt: what a reader who cannot see it should know.
+        caption: shown below it.
+    """
+
+    name: str
+    drawn: Any
+    alt: str
+    caption: str = ""
+
+
+def write(
+    found: Found,
+    workdir: Path,
+    rows: Sequence[Mapping[str, Any]],
+    config: Mapping[str, Any],
+    versions: Mapping[str, str],
+) -> None:
+    """Writes scores.json, figures/*.png and report.html, each whole or not at all.
+
+    Args:
+        found: what was measured.
+        workdir: of the run.
+        rows: of metrics.jsonl.
+        config: of the run.
+        versions: name -> version of what it was made with.
+    """
+    write_whole(workdir / "scores.json", json.dumps(found.scores, indent=2, default=float).encode())
+    parts = {"Images": _of_images(found), "Latents": _of_latents(found), "Training": _of_training(rows)}
+    sections = [Section(title, TEXTS[title], _saved(drawn, workdir)) for title, drawn in parts.items() if drawn]
+    sections += _tables(found.scores)
+    page = report(
+        f"{config['model']['name']} on {found.trained.source.name}",
+        sections,
+        _cards(found.scores, rows),
+        subtitle=f"{workdir.name} · {found.scores['test_images']:,} test images",
+        config=config,
+        versions=versions,
+    )
+    write_whole(workdir / "report.html", page.encode())
+
+
+TEXTS = {
+    "Images": "What the model keeps of an image, and what it draws from nothing. A traversal decodes the same code with "
+    "one latent moved: a row shows what that latent stands for.",
+    "Latents": "How much each latent says about an image, and how the classes and known factors lie in them.",
+    "Training": "Every term of the loss as it went, in nats per image. The total correlation and its companions have "
+    "the estimator's constant subtracted: independent latents read 0.",
+}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file under a temporary name and renames it, so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def traversal_figure(found: Found) -> Figure:
+    """What each of the most informative latents does, around the prior mean."""
+    order = latents.order_by_kl(found.kl)[:MAX_TRAVERSED]
+    values = traversal.prior_values(len(found.kl))
+    images = traversal.traverse(found.trained.decode, np.zeros(len(found.kl), np.float32), values, order)
+    names = [f"z{latent} · {found.kl[latent]:.2f} nats" for latent in order]
+    drawn = figures.traversals(images, values[order], names)
+    return Figure("traversals", drawn, f"Decoded images while one of the latents {_listed(order)} moves at a time")
+
+
+def _of_images(found: Found) -> list[Figure]:
+    decode, count = found.trained.decode, len(found.kl)
+    rng = np.random.default_rng(0)
+    imagined = np.asarray(decode(rng.standard_normal((20, count)).astype(np.float32)))
+    pairs = min(len(found.codes.mean) // 2, 4)
+    start, end = found.codes.mean[:pairs], found.codes.mean[pairs : 2 * pairs]
+    drawn = [
+        Figure(
+            "reconstructions",
+            figures.reconstructions(found.images, found.reconstructions),
+            "Images above their reconstructions",
+        ),
+        traversal_figure(found),
+    ]
+    if pairs:
+        between = interpolation.interpolate(decode, start, end)
+        drawn.append(Figure("interpolation", figures.interpolations(between), "Decoded images between pairs of cells"))
+    return [*drawn, Figure("samples", figures.samples(imagined), "Images decoded from random codes")]
+
+
+def _of_latents(found: Found) -> list[Figure]:
+    source, codes, order = found.trained.source, found.codes, latents.order_by_kl(found.kl)
+    drawn = [Figure("kl", charts.kl_bars(found.kl), f"KL of every latent; {found.scores['active_latents']} are active")]
+    if codes.factors is not None:
+        shown = order[:MAX_TRAVERSED]
+        correlation = _rank_correlation(codes.mean[:, shown], codes.factors)
+        drawn.append(
+            Figure(
+                "factors",
+                charts.factor_correlations(correlation, shown, source.factor_names),
+                f"Rank correlation of the latents {_listed(shown)} with the factors {', '.join(source.factor_names)}",
+            )
+        )
+    if codes.label is not None and source.class_names:
+        first, second = _separating(codes.mean, codes.label)
+        some = slice(SCATTERED)
+        drawn.append(
+            Figure(
+                "scatter",
+                charts.latent_scatter(codes.mean[some], (first, second), codes.label[some], source.class_names),
+                f"Images in the plane of latents z{first} and z{second}, coloured by class",
+            )
+        )
+    if found.confusion is not None:
+        drawn.append(
+            Figure(
+                "confusion",
+                charts.confusion(found.confusion, found.probe_names),
+                "Confusion matrix of a small "
+                f"classifier on the latents, balanced accuracy {found.scores['probe']['balanced_accuracy']:.3f}",
+            )
+        )
+    return drawn
+
+
+def _of_training(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {"train": {}, "valid": {}}
+    for kind, found in curves.items():
+        for name in UNITS:
+            points = [(row["step"], row[f"{kind}/{name}"]) for row in rows if f"{kind}/{name}" in row]
+            if points:
+                found[name] = tuple(np.array(column, np.float64) for column in zip(*points, strict=True))
+    if not curves["train"]:
+        return []
+    units = {name: UNITS[name] for name in curves["train"]}
+    return [
+        Figure(
+            "curves",
+            charts.learning_curves(curves["train"], curves["valid"], units),
+            f"Learning curves of {', '.join(curves['train'])}",
+        )
+    ]
+
+
+def _saved(drawn: Sequence[Figure], workdir: Path) -> list[Picture]:
+    pictures = []
+    for figure in drawn:
+        png = figures.to_png(figure.drawn)
+        write_whole(workdir / "figures" / f"{figure.name}.png", png)
+        pictures.append(Picture(png, figure.alt, figure.caption))
+    return pictures
+
+
+def _cards(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Card]:
+    cards = [
+        Card("Reconstruction error", f"{scores['reconstruction_mse']:.5f}", "mean squared, per pixel, test split"),
+        Card("Active latents", f"{scores['active_latents']} of {len(scores['kl_per_latent'])}", "KL above .01 nats"),
+    ]
+    if "probe" in scores:
+        part = scores["probe"]
+        note = f"balanced, {part['head']} on latents, {part['test_images']:,} test images"
+        cards.insert(0, Card("Class accuracy", f"{part['balanced_accuracy']:.1%}", note))
+    if "disentanglement" in scores:
+        cards.append(Card("MIG", f"{scores['disentanglement']['MIG']['score']:.3f}", "mutual information gap"))
+    rates = [row["images_per_second"] for row in rows if "images_per_second" in row]
+    if rates:
+        cards.append(Card("Throughput", f"{np.median(rates):,.0f} images/s", "training, median"))
+    return cards
+
+
+def _tables(scores: Mapping[str, Any]) -> list[Section]:
+    if "disentanglement" not in scores:
+        return []
+    parts = scores["disentanglement"]
+    values = [(name, part["score"]) for name, part in parts.items()]
+    values += [(f"DCI {name}", parts["DCI"][name]) for name in ("completeness", "informativeness")]
+    protocols = [(name, key, str(value)) for name, part in parts.items() for key, value in part["protocol"].items()]
+    text = "How far every factor has one latent of its own. Scores compare only under the same protocol."
+    tables = [Table(("score", "value"), values), Table(("score", "protocol", "setting"), protocols)]
+    return [Section("Disentanglement", text, tables)]
+
+
+def _rank_correlation(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Spearman correlation, (N, L) and (N, F) -> (L, F); 0 where something is constant."""
+    ranks = [np.argsort(np.argsort(part, axis=0), axis=0).astype(np.float64) for part in (codes, factors)]
+    centred = [part - part.mean(axis=0) for part in ranks]
+    first, second = (part / np.maximum(np.linalg.norm(part, axis=0), 1e-12) for part in centred)
+    return (first.T @ second) * (np.ptp(factors, axis=0) > 0)
+
+
+def _separating(codes: np.ndarray, label: np.ndarray) -> tuple[int, int]:
+    """The two latents whose class means lie furthest apart, in units of their spread."""
+    means = np.stack([codes[label == value].mean(axis=0) for value in np.unique(label)])
+    spread = means.std(axis=0) / np.maximum(codes.std(axis=0), 1e-12)
+    first, second = np.argsort(-spread)[:2]
+    return int(first), int(second)
+
+
+def _listed(order: np.ndarray) -> str:
+    return ", ".join(f"z{latent}" for latent in order)
