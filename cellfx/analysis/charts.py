@@ -38,7 +38,7 @@ def learning_curves(train: Mapping[str, Curve], valid: Mapping[str, Curve], unit
     columns = 2 if len(names) in (2, 4) else min(len(names), 3)
     width, height = WIDTH / columns, 1.85
     with style():
-        note = "Every batch in training faint, their running mean and the validation split strong."
+        note = "Logged batches faint, their running mean strong; the highest 2 % of a long run may lie above the edge."
         on = canvas(WIDTH, height * -(-len(names) // columns), "How training went", note)
         for index, name in enumerate(names):
             row, column = divmod(index, columns)
@@ -202,8 +202,12 @@ def _curve(axes: Any, train: Curve | None, valid: Curve | None) -> None:
         mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
         if window > 1:
             axes.plot(steps, values, color=ACCENT, alpha=0.22, linewidth=0.7)
+            # The first steps of a long run are so high that what follows would look flat; validation is never cut.
             low, high = np.quantile(values, [0.0, 0.98])
-            axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+            if valid is not None:
+                low, high = min(low, np.min(valid[1])), max(high, np.max(valid[1]))
+            room = 0.06 * (high - low) or 1.0
+            axes.set_ylim(low - room, high + room)
         centres = steps[window // 2 : window // 2 + len(mean)]
         axes.plot(centres, mean, color=ACCENT, linewidth=1.5, label="training")
     if valid is not None:

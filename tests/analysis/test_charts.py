@@ -70,3 +70,11 @@ def test_histograms_have_the_same_area_for_every_class():
 def test_confusion_states_shares_and_counts():
     figure = charts.confusion(np.array([[3, 1], [0, 0]]), ["a", "b"])
     assert [text.get_text() for text in figure.axes[0].texts] == ["75%\n3", "25%\n1", "0%\n0", "0%\n0"]
+
+
+def test_validation_is_never_cut_off():
+    valid = (np.array([100, 300]), np.array([-50.0, 900.0]))
+    figure = charts.learning_curves({"loss": (np.arange(400), np.ones(400))}, {"loss": valid}, {})
+    low, high = figure.axes[0].get_ylim()
+    assert low < -50
+    assert high > 900
