@@ -8,10 +8,12 @@ State leaves are stored as a flat mapping from path to NumPy array. Without a ta
 where with one it would cast silently, and the arrays do not depend on the devices that the run had.
 """
 
+import contextlib
 import errno
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -144,15 +146,27 @@ def _is_key(leaf: jax.Array | jax.ShapeDtypeStruct) -> bool:
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     import orbax.checkpoint as ocp
 
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         checkpointer.save(path, args=ocp.args.StandardSave(arrays))
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     import orbax.checkpoint as ocp
 
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         return checkpointer.restore(path, args=ocp.args.StandardRestore())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps orbax from printing the traceback of an error that it raises as well, from a thread and from the caller."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _rebuild(arrays: dict[str, np.ndarray], target: TrainState, path: Path) -> TrainState:
@@ -178,7 +192,10 @@ def _rebuild(arrays: dict[str, np.ndarray], target: TrainState, path: Path) -> T
 def _from_numpy(array: np.ndarray, leaf: jax.Array | jax.ShapeDtypeStruct) -> PyTree:
     if not _is_key(leaf):
         return array
-    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+    impl = []
+    # Only a traced key tells its kind where there is nothing but a shape.
+    jax.eval_shape(lambda key: impl.append(jax.random.key_impl(key)), leaf)
+    return jax.random.wrap_key_data(array, impl=impl[0])
 
 
 def _remove(path: Path) -> None:

@@ -93,8 +93,8 @@ def _update(
     with jax.numpy_dtype_promotion("standard"):
         updates, opt_state = optimizer.update(grads, state.opt_state[player], own)
     metrics = {**metrics, f"{player}/loss": value, f"{player}/grad_norm": optax.tree.norm(grads)}
-    for _, rate in optax.tree.get_all_with_path(opt_state, "learning_rate")[:1]:
-        metrics[f"{player}/learning_rate"] = rate
+    rates = optax.tree.get_all_with_path(opt_state, "learning_rate", lambda _, value: isinstance(value, jax.Array))
+    metrics |= {f"{player}/learning_rate": rate for _, rate in rates[:1]}
     state = state._replace(
         params={**state.params, player: optax.apply_updates(own, updates)},
         extra=extra,

@@ -1,4 +1,4 @@
-"""Makes ``toy`` importable: the model that the tests of this folder train, also run by a script in a process of its own."""
+"""Makes ``toy``, which the tests of this folder train, importable here and in processes of their own."""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """A linear autoencoder with noise and a loss that looks across examples, so small that it compiles in no time."""
 
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -8,9 +10,12 @@ import numpy as np
 import optax
 
 from cellfx.collectives import axis_size, batch_mean, gather, local_part, standard_normal
-from cellfx.training import parallel
+from cellfx.training import checkpoint, parallel
+from cellfx.training.evaluate import evaluator
+from cellfx.training.loop import Interrupted, fit
 from cellfx.training.state import create_state
 from cellfx.training.step import train_step
+from cellfx.training.writer import Writer
 from cellfx.types import Model
 
 SHAPE, BATCH, EXAMPLES = (3, 3, 1), 8, 24
@@ -42,9 +47,7 @@ def model(axis_name=None, scale=1.0):
         distances = jnp.sum((z[:, None] - everyone[None]) ** 2, axis=2)
         crowding = jax.nn.logsumexp(-distances, axis=1)
         mask = batch["mask"]
-        error, crowding = (
-            scale * batch_mean(term.astype(jnp.float32), mask, axis_name) for term in (error, crowding)
-        )
+        error, crowding = (scale * batch_mean(term.astype(jnp.float32), mask, axis_name) for term in (error, crowding))
         x = x.astype(jnp.float32)
         new_extra = {"mean": 0.9 * extra["mean"] + 0.1 * jnp.mean(gather(x, axis_name), axis=0)}
         return error + crowding, ({"error": error, "crowding": crowding}, new_extra)
@@ -102,3 +105,39 @@ def setup(feed, steps_per_call, devices=None, scale=1.0, optimizer=None):
     program = parallel.mapped(train_step(toy, optimizers, axis_name), feed.read, steps_per_call, devices, axis_name)
     placed = feed._replace(resident=parallel.place(feed.resident, devices))
     return program, parallel.place(state, devices), placed
+
+
+def train(workdir, num_steps, steps_per_call=2, save_every=4, eval_every=10, log_every=2, feed=None, **kwargs):
+    """A whole run in a folder, resumed from what is there; returns (state, messages)."""
+    messages = []
+    devices = jax.devices()[:1]
+    program, state, feed = setup(feed or streamed(steps_per_call), steps_per_call, devices, **kwargs)
+    restored = checkpoint.restore(workdir / "checkpoints", state, messages.append)
+    state = state if restored is None else parallel.place(restored, devices)
+    measure = evaluator(model(), lambda batch: {**batch, "image": batch["image"] / 255}, devices, None)
+    batch = {"image": images().astype(np.float32), "mask": np.ones(EXAMPLES, np.float32)}
+
+    with Writer(workdir, int(state.step), messages.append) as writer:
+        state = fit(
+            program,
+            state,
+            feed,
+            num_steps=num_steps,
+            steps_per_call=steps_per_call,
+            batch_size=BATCH,
+            log_every=log_every,
+            save_every=save_every,
+            eval_every=eval_every,
+            save=lambda state: checkpoint.save(workdir / "checkpoints", state),
+            write=writer.write,
+            evaluate=lambda state: measure(state.params, state.extra, [batch], jax.random.key(9), state.step),
+        )
+    return state, messages
+
+
+if __name__ == "__main__":
+    try:
+        train(Path(sys.argv[1]), int(sys.argv[2]))
+    except Interrupted as stop:
+        sys.stderr.write(f"{stop}\n")
+        sys.exit(stop.exit_status)
