@@ -77,7 +77,7 @@ def pipeline(
     batches = steps(split, batch_size, seed, settings)
 
     def stacked(start: int) -> Iterator[PyTree]:
-        dataset = batches(start).batch(steps_per_call, drop_remainder=True).prefetch(2)
+        dataset = batches(start).batch(steps_per_call, drop_remainder=True).prefetch(1)
         return dataset.with_options(_options(tf)).as_numpy_iterator()
 
     return Feed({}, stacked, _read, split.num_examples // batch_size)

@@ -15,8 +15,9 @@ class Split(NamedTuple):
         num_examples: N.
         arrays: batch key -> (N, ...) array: image (N, H, W, C) uint8 or uint16, and where the data has them label
             (N,) int32, factors (N, F) float32, group (N,) int32. None where the data is only streamed.
-        examples: () -> tf.data.Dataset of single examples with the same keys, always in the same order; None where
-            the arrays are all there is.
+        examples: () -> tf.data.Dataset of single examples with the same keys, always in the same order, which is
+            also that of the metadata; mixed, because training shuffles only within a buffer. None where the arrays
+            are all there is.
         metadata: column -> (N,) array of anything else known of an example, named ``Metadata_...``.
     """
 
@@ -60,13 +61,16 @@ def iterate(split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     Yields:
         Batches with the keys of the split plus ``mask`` (B,) float32; images as stored (see ``to_float``).
     """
-    for start in range(0, split.num_examples, batch_size):
-        if split.arrays is not None:
-            rows = {name: array[start : start + batch_size] for name, array in split.arrays.items()}
-        else:
-            examples = split.examples().skip(start).take(batch_size).batch(batch_size)
-            rows = next(iter(examples.as_numpy_iterator()))
+    for rows in _stored_batches(split, batch_size):
         yield _pad(rows, batch_size)
+
+
+def _stored_batches(split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    if split.arrays is None:
+        yield from split.examples().batch(batch_size).prefetch(1).as_numpy_iterator()
+        return
+    for start in range(0, split.num_examples, batch_size):
+        yield {name: array[start : start + batch_size] for name, array in split.arrays.items()}
 
 
 def _pad(rows: dict[str, np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
