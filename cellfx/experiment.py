@@ -1,10 +1,7 @@
 """From a config to a trained model in a workdir, and back: the module that knows all the parts."""
 
-import difflib
 import importlib
-import inspect
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +12,7 @@ import cellfx
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
+from cellfx.settings import Config, call, check_owner, check_sections, claim, named, read, to_dict
 from cellfx.training import checkpoint, loop, parallel
 from cellfx.training.evaluate import evaluator
 from cellfx.training.progress import progress, silent
@@ -23,7 +21,6 @@ from cellfx.training.step import train_step
 from cellfx.training.writer import Writer, read_metrics
 from cellfx.types import Batch, Model, PyTree, Spec, TrainState
 
-Config = Mapping[str, Any]
 EVALUATION_SEED = 1
 
 
@@ -87,15 +84,15 @@ def build(config: Config) -> Experiment:
         FileNotFoundError: the data is not where the config says.
     """
     settings = to_dict(config)
-    _check_sections(settings)
-    training = _call(Training, "train", settings["train"])
+    check_sections(settings)
+    training = call(Training, "train", settings["train"])
     devices = _devices(training.num_devices)
     axis_name = parallel.axis_of(devices)
     batch_size = settings["input"].get("batch_size", 0)
     parallel.local_batch_size(batch_size, len(devices))
     source = load_source(settings["data"])
     spec = Spec(source.image_shape, len(source.class_names), source.splits["train"].num_examples, axis_name)
-    model = _named("models", "model", settings["model"], spec)
+    model = named("models", "model", settings["model"], spec)
     feed = _feed(source, settings["input"], training, axis_name)
     num_steps = training.num_epochs * feed.steps_per_epoch
     optimizers = {player: _optimizer(settings["optim"], num_steps) for player in model.losses}
@@ -115,8 +112,9 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     """
     parallel.initialize_hosts()
     workdir = Path(workdir)
-    claim(workdir, config)
+    check_owner(workdir, config)
     experiment = build(config)
+    claim(workdir, config)
     state = train(experiment, workdir)
     if jax.process_index():
         return {}
@@ -174,7 +172,7 @@ def restore(workdir: Path) -> tuple[dict[str, Any], Experiment, TrainState]:
         FileNotFoundError: no such workdir, or nothing was trained in it yet.
     """
     workdir = Path(workdir)
-    settings = read_config(workdir)
+    settings = read(workdir)
     settings["train"] = {**settings["train"], "num_devices": 1}
     settings["input"] = {**settings["input"], "pipeline": "device"}
     experiment = build(settings)
@@ -193,42 +191,9 @@ def coder(model: Model, params: PyTree, extra: PyTree) -> tuple[findings.Encode,
     return (lambda x: encode(params, extra, x)), (lambda z: decode(params, extra, z))
 
 
-def claim(workdir: Path, config: Config) -> None:
-    """Makes the workdir and writes config.json, or checks that the one there is the same.
-
-    Raises:
-        ValueError: the workdir belongs to another config.
-    """
-    path, text = workdir / "config.json", json.dumps(to_dict(config), indent=2)
-    if path.exists() and path.read_text() != text:
-        old, new = (dict(_flat(json.loads(t))) for t in (path.read_text(), text))
-        changed = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in sorted(old | new) if old.get(k) != new.get(k)]
-        raise ValueError(
-            f"{workdir} belongs to another config: got {'; '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}, "
-            f"expected the config it was started with; choose another --workdir"
-        )
-    if jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        presentation.write_whole(path, text.encode())
-
-
-def read_config(workdir: Path) -> dict[str, Any]:
-    """The config of a workdir.
-
-    Raises:
-        FileNotFoundError: it is no workdir.
-    """
-    path = Path(workdir) / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{workdir} is no workdir: it has no config.json; expected the folder of a bin/train run"
-        )
-    return json.loads(path.read_text())
-
-
 def load_source(section: Mapping[str, Any]) -> Source:
     """The data of a config's section ``data``."""
-    return _named("data", "data", section)
+    return named("data", "data", section)
 
 
 def prepare(config: Config) -> None:
@@ -241,11 +206,6 @@ def prepare(config: Config) -> None:
     counts = ", ".join(f"{name} {split.num_examples:,}" for name, split in source.splits.items())
     size = "x".join(map(str, source.image_shape))
     say(f"{source.name}: {size} images, {counts}, classes {', '.join(source.class_names) or 'none'}")
-
-
-def to_dict(config: Config) -> dict[str, Any]:
-    """A plain dictionary, the same whether the config comes from a file or from config.json."""
-    return json.loads(json.dumps(config.to_dict() if hasattr(config, "to_dict") else dict(config)))
 
 
 def versions() -> dict[str, str]:
@@ -262,12 +222,6 @@ def say(line: str) -> None:
     """One line for the person who started the command."""
     if jax.process_index() == 0:
         print(line, flush=True)
-
-
-def batches_of(source: Source, split: str, batch_size: int) -> Iterator[Batch]:
-    """A split once, in order, padded, with images in [0, 1]."""
-    for batch in iterate(source.splits[split], batch_size):
-        yield {**batch, "image": to_float(batch["image"])}
 
 
 def _initial_state(experiment: Experiment, workdir: Path) -> TrainState:
@@ -299,7 +253,7 @@ def _validation(experiment: Experiment) -> Callable[[TrainState], Mapping[str, f
 
 def _feed(source: Source, section: Mapping[str, Any], training: Training, axis_name: str | None) -> Feed:
     settings = {"steps_per_call": training.steps_per_call, "seed": training.seed, "axis_name": axis_name, **section}
-    return _named("data", "input", settings, source.splits["train"], name_key="pipeline")
+    return named("data", "input", settings, source.splits["train"], name_key="pipeline")
 
 
 def _optimizer(section: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
@@ -308,57 +262,7 @@ def _optimizer(section: Mapping[str, Any], num_steps: int) -> optax.GradientTran
     name = settings.pop("name")
     if not hasattr(optimizers, name):
         raise ValueError(f"unknown optimiser: got {name!r}, expected 'adam'; correct optim.name")
-    return _call(getattr(optimizers, name), "optim", {"total_steps": num_steps, **settings})
-
-
-def _named(package: str, section: str, settings: Mapping[str, Any], *arguments: Any, name_key: str = "name") -> Any:
-    """Calls ``cellfx.<package>.<name>.<name>`` with a config section, its name taken off."""
-    settings = dict(settings)
-    if name_key not in settings:
-        raise ValueError(f"config section {section} has no {name_key}; expected the name of one of cellfx/{package}")
-    name = settings.pop(name_key)
-    spec = importlib.util.find_spec(f"cellfx.{package}.{name}") if str(name).isidentifier() else None
-    factory = getattr(importlib.import_module(f"cellfx.{package}.{name}"), name, None) if spec else None
-    if factory is None:
-        raise ValueError(f"unknown {section}.{name_key} {name!r}; {_nearest(name, _factories(package))}")
-    return _call(factory, section, settings, *arguments)
-
-
-def _factories(package: str) -> list[str]:
-    folder = Path(importlib.import_module(f"cellfx.{package}").__file__).parent
-    names = [path.stem for path in folder.glob("*.py") if f"\ndef {path.stem}(" in path.read_text()]
-    return sorted(names)
-
-
-def _call(factory: Callable[..., Any], section: str, settings: Mapping[str, Any], *arguments: Any) -> Any:
-    known = list(inspect.signature(factory).parameters)[len(arguments) :]
-    unknown = [name for name in settings if name not in known]
-    if unknown:
-        raise ValueError(f"unknown config key {section}.{unknown[0]}; {_nearest(unknown[0], known)}")
-    return factory(*arguments, **settings)
-
-
-def _check_sections(settings: Mapping[str, Any]) -> None:
-    sections, optional = ["data", "input", "model", "optim", "train"], ["probe", "repeats"]
-    for name in settings:
-        if name not in sections + optional:
-            raise ValueError(f"unknown config section {name}; {_nearest(name, sections + optional)}")
-    missing = [name for name in sections if name not in settings]
-    if missing:
-        raise ValueError(f"config section {missing[0]} is missing; expected {', '.join(sections)}")
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, 1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+    return call(getattr(optimizers, name), "optim", {"total_steps": num_steps, **settings})
 
 
 def _devices(num_devices: int | None) -> tuple[jax.Device, ...]:

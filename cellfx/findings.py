@@ -122,6 +122,11 @@ def symmetric_views(images: np.ndarray) -> list[np.ndarray]:
     return flipped + [view.swapaxes(1, 2) for view in flipped]
 
 
+def judged_batches(source: Source, count: int) -> list[dict[str, np.ndarray]]:
+    """About the first ``count`` images of the split that a model is judged on, in batches with images in [0, 1]."""
+    return list(itertools.islice(_batches(_judged(source)), -(-count // BATCH_SIZE)))
+
+
 def _judged(source: Source) -> Split:
     """The test split, or where it is empty the newest thing to it."""
     splits = (source.splits.get(name) for name in ("test", "valid", "train"))

@@ -1,7 +1,6 @@
 """Figures and report.html of a run, from what was found; the files of a workdir are written here."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellfx.analysis import charts, figures, interpolation, latents, traversal
+from cellfx.analysis.factors import rank_correlation
 from cellfx.analysis.report import Card, Picture, Section, Table, report
-from cellfx.findings import Found
+from cellfx.findings import Decode, Found
+from cellfx.settings import write_whole
 
 MAX_TRAVERSED = 12
 SCATTERED = 3_000
@@ -51,7 +52,7 @@ def write(
     """
     write_whole(workdir / "scores.json", json.dumps(found.scores, indent=2, default=float).encode())
     parts = {"Images": _of_images(found), "Latents": _of_latents(found), "Training": _of_training(rows)}
-    sections = [Section(title, TEXTS[title], _saved(drawn, workdir)) for title, drawn in parts.items() if drawn]
+    sections = [Section(title, TEXTS[title], save(drawn, workdir)) for title, drawn in parts.items() if drawn]
     sections += _tables(found.scores)
     page = report(
         f"{config['model']['name']} on {found.trained.source.name}",
@@ -65,33 +66,34 @@ def write(
 
 
 TEXTS = {
-    "Images": "What the model keeps of an image, and what it draws from nothing. A traversal decodes the same code with "
-    "one latent moved: a row shows what that latent stands for.",
+    "Images": "What the model keeps of an image, and what it draws from nothing. A traversal decodes the same code "
+    "with one latent moved: a row shows what that latent stands for.",
     "Latents": "How much each latent says about an image, and how the classes and known factors lie in them.",
     "Training": "Every term of the loss as it went, in nats per image. The total correlation and its companions have "
     "the estimator's constant subtracted: independent latents read 0.",
 }
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def traversal_figures(decode: Decode, codes: latents.Latents) -> list[Figure]:
+    """What each of the most informative latents does, around the prior mean and around the first image's code.
 
-
-def traversal_figure(found: Found) -> Figure:
-    """What each of the most informative latents does, around the prior mean."""
-    order = latents.order_by_kl(found.kl)[:MAX_TRAVERSED]
-    values = traversal.prior_values(len(found.kl))
-    images = traversal.traverse(found.trained.decode, np.zeros(len(found.kl), np.float32), values, order)
-    names = [f"z{latent} · {found.kl[latent]:.2f} nats" for latent in order]
-    drawn = figures.traversals(images, values[order], names)
-    return Figure("traversals", drawn, f"Decoded images while one of the latents {_listed(order)} moves at a time")
+    Args:
+        decode: z -> x.
+        codes: of images, which tell how much each latent says.
+    """
+    kl = latents.kl_per_latent(codes.mean, codes.logvar)
+    order = latents.order_by_kl(kl)[:MAX_TRAVERSED]
+    names = [f"z{latent} · {kl[latent]:.2f} nats" for latent in order]
+    alt = f"Decoded images while one of the latents {_listed(order)} moves at a time"
+    prior, seen = traversal.prior_values(len(kl)), traversal.data_values(codes.mean)
+    typical = traversal.traverse(decode, np.zeros(len(kl), np.float32), prior, order)
+    single = traversal.traverse(decode, codes.mean[0], seen, order)
+    note = "Values run from the 2nd to the 98th percentile of the images' codes."
+    drawn = figures.traversals(single, seen[order], names, "one cell's code", note)
+    return [
+        Figure("traversals", figures.traversals(typical, prior[order], names), alt),
+        Figure("traversals_of_a_cell", drawn, alt),
+    ]
 
 
 def _of_images(found: Found) -> list[Figure]:
@@ -106,7 +108,7 @@ def _of_images(found: Found) -> list[Figure]:
             figures.reconstructions(found.images, found.reconstructions),
             "Images above their reconstructions",
         ),
-        traversal_figure(found),
+        *traversal_figures(decode, found.codes),
     ]
     if pairs:
         between = interpolation.interpolate(decode, start, end)
@@ -119,7 +121,7 @@ def _of_latents(found: Found) -> list[Figure]:
     drawn = [Figure("kl", charts.kl_bars(found.kl), f"KL of every latent; {found.scores['active_latents']} are active")]
     if codes.factors is not None:
         shown = order[:MAX_TRAVERSED]
-        correlation = _rank_correlation(codes.mean[:, shown], codes.factors)
+        correlation = rank_correlation(codes.mean[:, shown], codes.factors)
         drawn.append(
             Figure(
                 "factors",
@@ -168,7 +170,8 @@ def _of_training(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
     ]
 
 
-def _saved(drawn: Sequence[Figure], workdir: Path) -> list[Picture]:
+def save(drawn: Sequence[Figure], workdir: Path) -> list[Picture]:
+    """Writes figures/<name>.png of a workdir and gives the same pictures for its report."""
     pictures = []
     for figure in drawn:
         png = figures.to_png(figure.drawn)
@@ -204,14 +207,6 @@ def _tables(scores: Mapping[str, Any]) -> list[Section]:
     text = "How far every factor has one latent of its own. Scores compare only under the same protocol."
     tables = [Table(("score", "value"), values), Table(("score", "protocol", "setting"), protocols)]
     return [Section("Disentanglement", text, tables)]
-
-
-def _rank_correlation(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Spearman correlation, (N, L) and (N, F) -> (L, F); 0 where something is constant."""
-    ranks = [np.argsort(np.argsort(part, axis=0), axis=0).astype(np.float64) for part in (codes, factors)]
-    centred = [part - part.mean(axis=0) for part in ranks]
-    first, second = (part / np.maximum(np.linalg.norm(part, axis=0), 1e-12) for part in centred)
-    return (first.T @ second) * (np.ptp(factors, axis=0) > 0)
 
 
 def _separating(codes: np.ndarray, label: np.ndarray) -> tuple[int, int]:

@@ -30,6 +30,6 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     workdir = command.require_workdir(values)
     output = Path(values.output).expanduser() if values.output else workdir / "latents.parquet"
 
-    from cellfx import experiment
+    from cellfx import results
 
-    experiment.embed(workdir, output, split=values.split)
+    results.embed(workdir, output, split=values.split)

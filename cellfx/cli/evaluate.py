@@ -26,6 +26,6 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     del assignments
     workdir = command.require_workdir(values)
 
-    from cellfx import experiment
+    from cellfx import repeats
 
-    experiment.evaluate(workdir, folder=Path(values.folder).expanduser() if values.folder else None)
+    repeats.evaluate(workdir, folder=Path(values.folder).expanduser() if values.folder else None)

@@ -28,6 +28,6 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     loaded = command.load_config(values, assignments)
     workdir = Path(values.workdir).expanduser() if values.workdir else Path("runs") / loaded.name
 
-    from cellfx import experiment
+    from cellfx import repeats
 
-    experiment.run(loaded.values, workdir)
+    repeats.run(loaded.values, workdir)

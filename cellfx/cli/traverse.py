@@ -24,6 +24,6 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     del assignments
     workdir = command.require_workdir(values)
 
-    from cellfx import experiment
+    from cellfx import results
 
-    experiment.traverse(workdir)
+    results.traverse(workdir)

@@ -1,0 +1,205 @@
+"""Several runs of one config, by seed or by fold of the data, and what they say together.
+
+The config section ``repeats`` names what varies. Run k lies in ``<workdir>/run<k>``, a workdir like any other; with one
+run there is no such folder and the workdir is the run's own.
+"""
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from cellfx import experiment, findings, presentation, results
+from cellfx.analysis import charts, latents, ranking
+from cellfx.analysis.report import Card, Picture, Section, Table, report
+from cellfx.settings import Config, call, check_owner, claim, read, to_dict, write_whole
+
+KINDS = ("seed", "fold")
+SPREADS = {
+    "reconstruction_mse": "reconstruction error per pixel",
+    "kl": "KL, nats",
+    "active_latents": "active latents",
+    "probe/balanced_accuracy": "balanced accuracy",
+    "disentanglement/MIG/score": "MIG",
+    "disentanglement/DCI/score": "DCI disentanglement",
+    "disentanglement/SAP/score": "SAP",
+    "disentanglement/FactorVAE/score": "FactorVAE",
+}
+
+
+class Repeats(NamedTuple):
+    """The config section ``repeats``.
+
+    Attributes:
+        over: ``seed`` trains with train.seed, train.seed + 1, ...; ``fold`` also tests on another fold each time.
+        num_runs: how many runs; folds must be as many as data.num_folds to cover the data.
+    """
+
+    over: str = "seed"
+    num_runs: int = 1
+
+
+RUNS_TEXT = "One model for each {}; each has a report of its own, run0/report.html and so on."
+UDR_TEXT = (
+    "Real cells have no known factors, so models are ranked without labels: a model whose informative latents are "
+    "found again in models trained from other random starts is likelier to be disentangled (unsupervised disentanglement "
+    "ranking). 1 is perfect agreement under Spearman's correlation, .9 under the Lasso of penalty .1."
+)
+UDR_IMAGES = 2_000
+
+
+def run(config: Config, workdir: Path) -> dict[str, Any]:
+    """Trains, measures and reports all runs of a config; those that are finished are not trained again.
+
+    Returns:
+        The scores of the one run, or the means and spreads of several.
+
+    Raises:
+        ValueError: see ``experiment.build``, or the section is wrong.
+    """
+    workdir, settings = Path(workdir), to_dict(config)
+    repeats = _read(settings)
+    if repeats.num_runs == 1:
+        return experiment.run(settings, workdir)
+    check_owner(workdir, settings)
+    for k, single in enumerate(_singles(settings, repeats)):
+        experiment.say(f"run {k + 1} of {repeats.num_runs}: {workdir / f'run{k}'}")
+        experiment.run(single, workdir / f"run{k}")
+        claim(workdir, settings)
+    return {} if jax.process_index() else _report(settings, repeats, workdir)
+
+
+def evaluate(workdir: Path, folder: Path | None = None) -> dict[str, Any]:
+    """Measures a finished workdir again from its checkpoints, on its own test data or on another folder of images.
+
+    Args:
+        workdir: of one run or of several.
+        folder: class-named folders of images to judge instead of the test split.
+
+    Raises:
+        FileNotFoundError: no workdir, or nothing trained in it.
+    """
+    settings = read(workdir)
+    repeats = _read(settings)
+    if repeats.num_runs == 1:
+        return results.evaluate(workdir, folder)
+    for k in range(repeats.num_runs):
+        results.evaluate(Path(workdir) / f"run{k}", folder)
+    return {} if folder else _report(settings, repeats, Path(workdir))
+
+
+def _read(settings: Config) -> Repeats:
+    repeats = call(Repeats, "repeats", settings.get("repeats", {}))
+    if repeats.over not in KINDS:
+        raise ValueError(f"unknown repeats.over: got {repeats.over!r}, expected one of {KINDS}; correct it")
+    if repeats.num_runs < 1:
+        raise ValueError(f"repeats.num_runs is too small: got {repeats.num_runs}, expected 1 or more; raise it")
+    folds = settings["data"].get("num_folds")
+    if repeats.over == "fold" and repeats.num_runs > 1 and folds is not None and repeats.num_runs > folds:
+        raise ValueError(
+            f"more runs than folds: got repeats.num_runs={repeats.num_runs}, expected at most data.num_folds={folds}; "
+            f"change one of them"
+        )
+    return repeats
+
+
+def _singles(settings: Config, repeats: Repeats) -> Iterator[dict[str, Any]]:
+    for k in range(repeats.num_runs):
+        single = copy.deepcopy(dict(settings))
+        single["repeats"] = {"over": repeats.over, "num_runs": 1}
+        single["train"]["seed"] = settings["train"].get("seed", 0) + k
+        if repeats.over == "fold":
+            single["data"]["fold"] = k
+        yield single
+
+
+def _report(settings: Config, repeats: Repeats, workdir: Path) -> dict[str, Any]:
+    """Means and spreads of the runs' scores, UDR over their models; scores.json and report.html of the whole."""
+    runs = [json.loads((workdir / f"run{k}" / "scores.json").read_text()) for k in range(repeats.num_runs)]
+    spreads = dict(_spreads(runs))
+    ranked = _ranked(repeats, workdir)
+    scores = {"runs": repeats.num_runs, "over": repeats.over, "spread": spreads, "udr": ranked}
+    page = report(
+        f"{settings['model']['name']} on {settings['data']['name']}, {repeats.num_runs} runs",
+        [
+            Section("Runs", RUNS_TEXT.format(repeats.over), _tables_of(runs, spreads) + _confusion(runs, workdir)),
+            Section("Agreement between the models", UDR_TEXT, [_udr_table(ranked)]),
+        ],
+        [_card(name, part) for name, part in spreads.items()],
+        config=settings,
+        versions=experiment.versions(),
+    )
+    write_whole(workdir / "scores.json", json.dumps(scores, indent=2).encode())
+    write_whole(workdir / "report.html", page.encode())
+    for name, part in spreads.items():
+        values = " ".join(f"{value:.4f}" for value in part["values"])
+        experiment.say(f"{name}: {part['mean']:.4f} +- {part['sd']:.4f} (mean and standard deviation of {values})")
+    experiment.say(f"report: {workdir / 'report.html'}")
+    return scores
+
+
+def _spreads(runs: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, mean, standard deviation (n - 1) and values) of every score that all runs have."""
+    for path, name in SPREADS.items():
+        values = [_at(scores, path) for scores in runs]
+        if None not in values:
+            yield name, {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "values": values}
+
+
+def _at(scores: Mapping[str, Any], path: str) -> float | None:
+    value: Any = scores
+    for key in path.split("/"):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _ranked(repeats: Repeats, workdir: Path) -> dict[str, Any]:
+    """UDR of the runs' models over the test images of run 0; the same images for every model."""
+    codes, kls, images = [], [], None
+    for k in range(repeats.num_runs):
+        _, built, state = experiment.restore(workdir / f"run{k}")
+        images = findings.judged_batches(built.source, UDR_IMAGES) if images is None else images
+        encode, _ = experiment.coder(built.model, state.params, state.extra)
+        encoded = latents.encode_batches(encode, images)
+        codes.append(encoded.mean)
+        kls.append(latents.kl_per_latent(encoded.mean, encoded.logvar))
+    found = {variant: ranking.udr(codes, kls, variant) for variant in ranking.VARIANTS}
+    return {
+        "scores": {variant: [float(score) for score in udr.scores] for variant, udr in found.items()},
+        "num_informative": [int(count) for count in found["spearman"].num_informative],
+        "images": len(codes[0]),
+        "protocol": {variant: udr.protocol for variant, udr in found.items()},
+    }
+
+
+def _udr_table(ranked: Mapping[str, Any]) -> Table:
+    scores = ranked["scores"]
+    rows = zip(scores["spearman"], scores["lasso"], ranked["num_informative"], strict=True)
+    return Table(
+        ("run", "UDR, Spearman", "UDR, Lasso", "informative latents"),
+        [(f"run{k}", *row) for k, row in enumerate(rows)],
+        f"Over {ranked['images']:,} images.",
+    )
+
+
+def _tables_of(runs: list[dict[str, Any]], spreads: Mapping[str, dict[str, Any]]) -> list[Picture | Table]:
+    names = [f"run{k}" for k in range(len(runs))]
+    rows = [(name, *part["values"], part["mean"], part["sd"]) for name, part in spreads.items()]
+    return [Table(("score", *names, "mean", "standard deviation"), rows)]
+
+
+def _confusion(runs: list[dict[str, Any]], workdir: Path) -> list[Picture | Table]:
+    if any("probe" not in scores for scores in runs):
+        return []
+    counts = np.sum([scores["probe"]["confusion"] for scores in runs], axis=0)
+    drawn = charts.confusion(counts, list(runs[0]["probe"]["classes"]), "Predicted against true class, all runs")
+    figure = presentation.Figure("confusion", drawn, "Confusion matrix of the classifiers on latents, summed over runs")
+    return list(presentation.save([figure], workdir))
+
+
+def _card(name: str, part: Mapping[str, Any]) -> Card:
+    return Card(name, f"{part['mean']:.4g}", f"± {part['sd']:.2g} over {len(part['values'])} runs")

@@ -1,0 +1,129 @@
+"""Config sections: checked, kept in the workdir, and handed whole to the one factory that each belongs to."""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+Config = Mapping[str, Any]
+SECTIONS = ("data", "input", "model", "optim", "train")
+OPTIONAL_SECTIONS = ("probe", "repeats")
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """A plain dictionary, the same whether the config comes from a file or from config.json."""
+    return json.loads(json.dumps(config.to_dict() if hasattr(config, "to_dict") else dict(config)))
+
+
+def named(package: str, section: str, settings: Mapping[str, Any], *arguments: Any, name_key: str = "name") -> Any:
+    """Calls ``cellfx.<package>.<name>.<name>`` with a config section, its name taken off."""
+    settings = dict(settings)
+    if name_key not in settings:
+        raise ValueError(f"config section {section} has no {name_key}; expected the name of one of cellfx/{package}")
+    name = settings.pop(name_key)
+    spec = importlib.util.find_spec(f"cellfx.{package}.{name}") if str(name).isidentifier() else None
+    factory = getattr(importlib.import_module(f"cellfx.{package}.{name}"), name, None) if spec else None
+    if factory is None:
+        raise ValueError(f"unknown {section}.{name_key} {name!r}; {_nearest(name, _factories(package))}")
+    return call(factory, section, settings, *arguments)
+
+
+def _factories(package: str) -> list[str]:
+    folder = Path(importlib.import_module(f"cellfx.{package}").__file__).parent
+    names = [path.stem for path in folder.glob("*.py") if f"\ndef {path.stem}(" in path.read_text()]
+    return sorted(names)
+
+
+def call(factory: Callable[..., Any], section: str, settings: Mapping[str, Any], *arguments: Any) -> Any:
+    """The factory's result for a config section as keyword arguments.
+
+    Raises:
+        ValueError: a key that the factory does not take; the message names the nearest one it does.
+    """
+    known = list(inspect.signature(factory).parameters)[len(arguments) :]
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise ValueError(f"unknown config key {section}.{unknown[0]}; {_nearest(unknown[0], known)}")
+    return factory(*arguments, **settings)
+
+
+def check_sections(settings: Mapping[str, Any]) -> None:
+    """Raises a ValueError for a section that is missing or that nothing would read."""
+    known = [*SECTIONS, *OPTIONAL_SECTIONS]
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"unknown config section {name}; {_nearest(name, known)}")
+    missing = [name for name in SECTIONS if name not in settings]
+    if missing:
+        raise ValueError(f"config section {missing[0]} is missing; expected {', '.join(SECTIONS)}")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, 1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def check_owner(workdir: Path, config: Config) -> None:
+    """Makes sure that a workdir is new or was started with the same config.
+
+    Raises:
+        ValueError: the workdir belongs to another config; the message names what differs.
+    """
+    path, new = workdir / "config.json", dict(_flat(to_dict(config)))
+    old = dict(_flat(read(workdir))) if path.exists() else new
+    changed = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in sorted(old | new) if old.get(k) != new.get(k)]
+    if changed:
+        raise ValueError(
+            f"{workdir} belongs to another config: got {'; '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}, "
+            f"expected the config it was started with; choose another --workdir"
+        )
+
+
+def claim(workdir: Path, config: Config) -> None:
+    """Makes the workdir and writes its config.json; see ``check_owner``."""
+    check_owner(workdir, config)
+    if jax.process_index() == 0:
+        write_whole(workdir / "config.json", json.dumps(to_dict(config), indent=2).encode())
+
+
+def read(workdir: Path) -> dict[str, Any]:
+    """The config of a workdir.
+
+    Raises:
+        FileNotFoundError: it is no workdir.
+    """
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{workdir} is no workdir: it has no config.json; expected the folder of a bin/train run"
+        )
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: got {error}, expected JSON; restore it or use a new workdir") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file under a temporary name and renames it, so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
