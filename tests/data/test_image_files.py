@@ -67,6 +67,15 @@ def test_no_truncated_tiff_gives_other_pixels(tmp_path, compression):
     assert refused > len(data) / 7 * 0.9
 
 
+def test_lzw_strip_without_its_last_byte_is_refused(tmp_path):
+    """The decoder does not notice: it returns the image with other last pixels."""
+    image = np.random.default_rng(0).integers(0, 4000, (20, 30), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", image, compression="lzw")
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:-1])
+    with pytest.raises(UnreadableImageError, match=r"a\.tif: EOFError: the file is cut off"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_damaged_png_is_noticed(tmp_path):
     data = bytearray(imagecodecs.png_encode(COLOUR))
     data[len(data) // 2] ^= 1
