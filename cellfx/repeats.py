@@ -46,8 +46,8 @@ class Repeats(NamedTuple):
 RUNS_TEXT = "One model for each {}; each has a report of its own, run0/report.html and so on."
 UDR_TEXT = (
     "Real cells have no known factors, so models are ranked without labels: a model whose informative latents are "
-    "found again in models trained from other random starts is likelier to be disentangled (unsupervised disentanglement "
-    "ranking). 1 is perfect agreement under Spearman's correlation, .9 under the Lasso of penalty .1."
+    "found again in models trained from other random starts is likelier to be disentangled (unsupervised "
+    "disentanglement ranking). 1 is perfect agreement under Spearman's correlation, .9 under the Lasso of penalty .1."
 )
 UDR_IMAGES = 2_000
 

@@ -2,6 +2,9 @@
 
 Example:
   bin/benchmark --config configs/tcvae.py --output benchmark.json
+  CELLFX_EXTRAS=torch bin/benchmark --config configs/tcvae.py --peer tests/peers/torch_tcvae.py
+
+A peer is a Python file that trains the same model by other means; all take turns, compare their ratios.
 """
 
 from collections.abc import Sequence
@@ -20,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _define(values: flags.FlagValues) -> None:
     command.define_config(values)
     flags.DEFINE_string("output", "benchmark.json", "the JSON file to write", flag_values=values)
+    flags.DEFINE_string("peer", None, "Python file of a peer to compare with", flag_values=values)
+    flags.DEFINE_integer("rounds", 10, "turns that each contender takes", flag_values=values)
 
 
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
@@ -27,4 +32,5 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
 
     from cellfx import benchmark
 
-    benchmark.benchmark(loaded.values, Path(values.output).expanduser())
+    peer = Path(values.peer).expanduser() if values.peer else None
+    benchmark.benchmark(loaded.values, Path(values.output).expanduser(), peer, values.rounds)
