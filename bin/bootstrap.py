@@ -188,8 +188,8 @@ def _report(lines: list, done: threading.Event) -> None:
 def _failure(lines: list) -> str:
     text = "\n".join(lines)
     reason = next((line for line in reversed(lines) if line.lower().startswith("error")), "pip gave no reason")
-    if any(sign in text for sign in ("NewConnectionError", "NameResolutionError", "ProxyError", "Connection refused")):
-        advice = "No network: the packages could not be reached. Connect, or activate an environment that has cellfx"
+    if any(sign in text for sign in ("Retrying (", "NewConnectionError", "(from versions: none)")):
+        advice = "The package index was not reached: connect to the network, or activate an environment that has cellfx"
     elif "No space left" in text:
         advice = "The disk is full: about 4 GB are needed while installing"
     else:

@@ -13,7 +13,7 @@ from absl import flags
 from cellfx.cli import config
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_USER_ERRORS = (ValueError, OSError, FloatingPointError, flags.Error)
+_USER_ERRORS = (ValueError, OSError, flags.Error)
 _WIDTH = 100
 
 

@@ -85,13 +85,26 @@ def _assign(values: Any, key: str, text: str) -> None:
     if inside:
         raise ValueError(f"config key {key} is a section, got a value for it; expected one of {', '.join(inside)}")
     if key not in known:
-        near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
-        advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-        raise ValueError(f"unknown config key {key}; {advice}")
+        _check_unlisted(key, known)
     *sections, name = key.split(".")
     for section in sections:
         values = values[section]
-    values[name] = _read(text, known[key], key)
+    values[name] = _read(text, known.get(key), key)
+
+
+def _check_unlisted(key: str, known: Mapping[str, Any]) -> None:
+    """Refuses a key whose section the config lacks, or that looks like a slip of one that the config has.
+
+    Any other may be a parameter that the config leaves at its default; the factory of its section knows.
+    """
+    section, _, name = key.rpartition(".")
+    beside = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == section]
+    slip = difflib.get_close_matches(name, beside, 1, cutoff=0.75)
+    if section and beside and not slip:
+        return
+    near = [f"{section}.{slip[0]}"] if slip else difflib.get_close_matches(key, known, 1, cutoff=0.5)
+    advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+    raise ValueError(f"unknown config key {key}; {advice}")
 
 
 def _fields(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -41,7 +41,6 @@ def test_a_good_call_gets_the_flags_and_the_fields_and_returns_0():
         (FileNotFoundError(2, "No such file or directory", "/data/x"), "No such file or directory: /data/x"),
         (OSError(28, "No space left on device"), "No space left on device"),
         (FileNotFoundError("no folder /data/x"), "no folder /data/x"),
-        (FloatingPointError("loss is nan"), "loss is nan"),
         (ModuleNotFoundError("No module named 'q'", name="q"), "the package q is missing here; pip install q"),
         (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), "the device's memory ran out; make train.batch_size"),
     ],
