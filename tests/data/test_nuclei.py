@@ -112,6 +112,18 @@ def test_streamed_splits_hold_the_same_examples_mixed(cells, data_dir):
     assert labels == [int(example["label"]) for example in streamed["train"].examples().as_numpy_iterator()]
 
 
+def test_streamed_splits_are_evaluated_in_one_pass(cells, data_dir):
+    train = nuclei(cells, 8, in_memory_gib=0.0, data_dir=data_dir).splits["train"]
+    passes = []
+
+    def examples():
+        passes.append(None)
+        return train.examples()
+
+    assert len(list(iterate(train._replace(examples=examples), 4))) > 1
+    assert len(passes) == 1
+
+
 def test_summary_tells_what_was_prepared(own, data_dir):
     tifffile.imwrite(own / "Metaphase" / "p0_99.tif", np.zeros((20, 20), np.uint8))
     summary = prepare(own, 8, REGEX, "Metadata_Plate", data_dir=data_dir, fold=2)
