@@ -16,7 +16,6 @@ from cellfx.data.source import Split, to_float
 from cellfx.types import Batch, Key, PyTree
 
 _NUM_ROUNDS = 6
-_AUGMENT = 0x61756778
 
 
 def device(
@@ -76,8 +75,7 @@ def device(
         del stacked
         positions = (step % steps_per_epoch) * batch_size + jnp.arange(batch_size)
         rows = permute(positions, split.num_examples, np.uint32(seed % 2**32), step // steps_per_epoch)
-        # A key of its own: the caller may draw the model's noise from the same one.
-        draws = augment.draw(jax.random.fold_in(key, _AUGMENT), batch_size, **augmentation)
+        draws = augment.draw(key, batch_size, **augmentation)
         rows, draws = jax.tree.map(lambda x: local_part(x, axis_name), (rows, draws))
         batch = {name: array.at[rows].get(mode="promise_in_bounds") for name, array in resident.items()}
         images = to_float(augment.apply_geometric(batch["image"], draws))

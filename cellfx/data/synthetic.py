@@ -7,7 +7,7 @@ Every image shows a field of 64 x 64 px around one nucleus, in the look of H2B-G
 | area_px | px of a 64 px wide field | 300 to 900 | 120 to 450 |
 | eccentricity | 0 circle, 1 line | 0 to .85 | .65 to .97 |
 | orientation_rad | long axis, from x towards y (down) | 0 to pi | 0 to pi |
-| x_px, y_px | centre, from the middle of the field | -3 to 3 | -3 to 3 |
+| x_px, y_px | centre, from the middle of the field | -2 to 2 | -2 to 2 |
 | brightness | fraction of full scale | .25 to .70 | .50 to .95 |
 | texture | contrast of the chromatin | .30 to 1 | 0 to .50 |
 | neighbours | number of other nuclei near the border | 0 to 3 | 0 to 3 |
@@ -50,11 +50,11 @@ FACTOR_NAMES = (
 FIELD_PX = 64.0
 THRESHOLD = 0.3
 FACTOR_LOW = np.array(
-    [[300, 0.0, 0, -3, -3, 0.25, 0.3, 0, 0.8, 0.005], [120, 0.65, 0, -3, -3, 0.5, 0.0, 0, 0.8, 0.005]], np.float32
+    [[300, 0.0, 0, -2, -2, 0.25, 0.3, 0, 0.8, 0.005], [120, 0.65, 0, -2, -2, 0.5, 0.0, 0, 0.8, 0.005]], np.float32
 )
 """Smallest value of each factor by state, (2, F)."""
 FACTOR_HIGH = np.array(
-    [[900, 0.85, math.pi, 3, 3, 0.7, 1.0, 4, 2, 0.03], [450, 0.97, math.pi, 3, 3, 0.95, 0.5, 4, 2, 0.03]], np.float32
+    [[900, 0.85, math.pi, 2, 2, 0.7, 1.0, 4, 2, 0.03], [450, 0.97, math.pi, 2, 2, 0.95, 0.5, 4, 2, 0.03]], np.float32
 )
 """Largest value of each factor by state, (2, F); neighbours are rounded down, hence 4."""
 
@@ -239,7 +239,7 @@ def _neighbours(f: dict[str, jax.Array], seed: jax.Array, axis_px: jax.Array) ->
     brightest = jnp.zeros(())
     for k in range(_NUM_NEIGHBOURS):
         where, far, size, flattening, tilt, strength = uniform[6 * k : 6 * k + 6]
-        angle, far_px = 2 * math.pi * (first_angle + (k + 0.8 * where) / _NUM_NEIGHBOURS), 31.0 + 8.0 * far
+        angle, far_px = 2 * math.pi * (first_angle + (k + 0.8 * where) / _NUM_NEIGHBOURS), 33.0 + 8.0 * far
         x, y = axis_px - far_px * jnp.cos(angle), axis_px - far_px * jnp.sin(angle)
         long_px = 10.0 + 4.0 * size
         p, q = _along_axes(x, y, math.pi * tilt, long_px, long_px * (0.65 + 0.35 * flattening))

@@ -1,56 +1,68 @@
+"""Batches for evaluation: every example once, in order, padded and masked."""
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cellfx.data.cpu_tensorflow import import_tensorflow
 from cellfx.data.source import Split, iterate, to_float
 
-ARRAYS = {"image": np.arange(7 * 4, dtype=np.uint8).reshape(7, 2, 2, 1), "label": np.arange(7, dtype=np.int32)}
+
+def _split(count):
+    image = np.arange(1, count + 1, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), np.uint8)
+    return Split(count, arrays={"image": image, "label": np.arange(1, count + 1, dtype=np.int32)})
 
 
-@pytest.fixture(params=["arrays", "stream"])
-def split(request):
-    if request.param == "arrays":
-        return Split(7, ARRAYS)
-    tf = import_tensorflow()
-    return Split(7, None, lambda: tf.data.Dataset.from_tensor_slices(dict(ARRAYS)))
+@pytest.mark.parametrize(("count", "batch_size", "masks"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 5, [2]), (0, 4, [])])
+def test_iterate_pads_the_last_batch_and_masks_the_padding(count, batch_size, masks):
+    batches = list(iterate(_split(count), batch_size))
+    assert [batch["mask"].sum() for batch in batches] == masks
+    for batch in batches:
+        assert {name: (array.shape[0], array.dtype) for name, array in batch.items()} == {
+            "image": (batch_size, np.uint8),
+            "label": (batch_size, np.int32),
+            "mask": (batch_size, np.float32),
+        }
+        padding = batch["mask"] == 0
+        assert not batch["image"][padding].any()
+        assert not batch["label"][padding].any()
+        np.testing.assert_array_equal(np.diff(batch["mask"]) <= 0, True)
+    real = [batch["label"][batch["mask"] == 1] for batch in batches]
+    np.testing.assert_array_equal(np.concatenate([*real, []]), np.arange(1, count + 1))
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 7, 10])
-def test_every_example_comes_once_in_order_and_padding_is_masked(split, batch_size):
-    batches = list(iterate(split, batch_size))
-    assert len(batches) == -(-7 // batch_size)
-    mask = np.concatenate([batch["mask"] for batch in batches])
-    np.testing.assert_array_equal(mask, np.arange(len(mask)) < 7)
-    for name, array in ARRAYS.items():
-        assert all(batch[name].shape == (batch_size, *array.shape[1:]) for batch in batches)
-        found = np.concatenate([batch[name] for batch in batches])
-        assert found.dtype == array.dtype
-        np.testing.assert_array_equal(found[:7], array)
-        np.testing.assert_array_equal(found[7:], 0)
+def test_iterate_reads_streamed_examples_like_arrays():
+    split = _split(5)
+
+    class Stream:
+        """As much of tf.data.Dataset as is used, without TensorFlow."""
+
+        def batch(self, size):
+            self.size = size
+            return self
+
+        def prefetch(self, count):
+            return self
+
+        def as_numpy_iterator(self):
+            for start in range(0, 5, self.size):
+                yield {name: array[start : start + self.size] for name, array in split.arrays.items()}
+
+    streamed = list(iterate(Split(5, examples=Stream), 2))
+    for ours, expected in zip(streamed, iterate(split, 2), strict=True):
+        assert ours.keys() == expected.keys()
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], expected[name])
 
 
-def test_a_stream_is_read_in_one_pass():
-    tf = import_tensorflow()
-    made = []
-
-    def examples():
-        made.append(None)
-        return tf.data.Dataset.from_tensor_slices(dict(ARRAYS))
-
-    assert len(list(iterate(Split(7, None, examples), 2))) == 4
-    assert len(made) == 1
-
-
-def test_an_empty_split_gives_no_batch():
-    assert list(iterate(Split(0, {name: array[:0] for name, array in ARRAYS.items()}), 4)) == []
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_the_largest_stored_value_is_one(dtype):
-    values = to_float(np.array([0, np.iinfo(dtype).max], dtype))
+@pytest.mark.parametrize("library", [np, jnp])
+@pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_to_float_maps_stored_pixels_onto_0_to_1(library, dtype, largest):
+    values = to_float(library.asarray(np.array([0, 1, largest], dtype)))
     assert values.dtype == np.float32
-    np.testing.assert_array_equal(values, [0.0, 1.0])
+    np.testing.assert_array_equal(np.asarray(values), np.array([0, 1 / largest, 1], np.float32))
 
 
-def test_floats_pass():
-    np.testing.assert_array_equal(to_float(np.array([0.25, 0.5])), np.array([0.25, 0.5], np.float32))
+def test_to_float_lets_floats_pass():
+    values = np.array([-1.5, 0.25, 3.0])
+    np.testing.assert_array_equal(to_float(values), values)
+    assert to_float(values).dtype == np.float32
