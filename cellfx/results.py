@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cellfx import findings, presentation
+from cellfx import embedding, findings, presentation
 from cellfx.analysis import latents
 from cellfx.data.source import SPLITS, Source, Split
 from cellfx.experiment import Experiment, coder, load_source, report, restore, say
@@ -46,6 +46,30 @@ def traverse(workdir: Path) -> list[Path]:
     paths = [workdir / "figures" / f"{figure.name}.png" for figure in drawn]
     say("\n".join(map(str, paths)))
     return paths
+
+
+def embed(workdir: Path, output: Path, split: str | None = None) -> Path:
+    """Writes the latents of every image of a finished run's data as a table; see ``embedding`` for its columns.
+
+    Args:
+        workdir: of the run.
+        output: the table, ``.parquet`` or ``.h5ad``, in a folder that is there.
+        split: the only one to write; None writes all.
+
+    Returns:
+        The path of the table.
+
+    Raises:
+        ValueError, OSError: see ``restore``, ``embedding.check`` and ``embedding.chosen``.
+    """
+    output = Path(output)
+    embedding.check(output)
+    _, experiment, state = restore(workdir)
+    encode, _ = coder(experiment.model, state.params, state.extra)
+    splits = embedding.chosen(experiment.source, split)
+    count = embedding.write(output, embedding.table(experiment.source, encode, splits))
+    say(f"{output}: {count:,} images of {', '.join(splits)}")
+    return output
 
 
 def _other_images(experiment: Experiment, settings: Config, folder: Path) -> Source:
