@@ -65,7 +65,8 @@ def prepare_process(quiet: bool = True) -> None:
     """Sets the process up, before JAX or TensorFlow are imported.
 
     Compiled programs are kept on disk, so that a second start skips the compilation: in JAX_COMPILATION_CACHE_DIR or
-    the user's cache folder. The C++ logs of XLA and TensorFlow, which say nothing a user could act on, are off.
+    the user's cache folder. The C++ logs of XLA and TensorFlow, which say nothing a user could act on, are off, and
+    so are the progress bars of TFDS where nobody watches.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cellfx" / "xla"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
@@ -75,6 +76,8 @@ def prepare_process(quiet: bool = True) -> None:
         from absl import logging
 
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        if not sys.stderr.isatty():
+            os.environ.setdefault("TQDM_DISABLE", "1")
         logging.set_verbosity(logging.ERROR)
 
 
@@ -91,14 +94,19 @@ def define_workdir(values: flags.FlagValues, text: str) -> None:
 
 
 def require_workdir(values: flags.FlagValues) -> Path:
-    """The folder of a finished run.
+    """The folder of a run.
 
     Raises:
         ValueError: It was not given.
+        FileNotFoundError: It is not there.
     """
+    expected = "expected the folder of a run that bin/train made, such as runs/tcvae"
     if not values.workdir:
-        raise ValueError("--workdir is missing; expected the folder of a run that bin/train made, such as runs/tcvae")
-    return Path(values.workdir).expanduser()
+        raise ValueError(f"--workdir is missing; {expected}")
+    workdir = Path(values.workdir).expanduser()
+    if not workdir.is_dir():
+        raise FileNotFoundError(f"no folder {workdir}; {expected}")
+    return workdir
 
 
 def _parse(name: str, values: flags.FlagValues, arguments: Sequence[str]) -> list[tuple[str, str]]:

@@ -116,9 +116,9 @@ def _fields(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _read(text: str, old: Any, key: str) -> Any:
-    """The text as a value of the type that the field had; a field that was None takes any."""
+    """The text as a value of the type that the field had; a field that was None takes any, and all take None."""
     if isinstance(old, str):
-        return text
+        return None if text == "None" else text
     try:
         new = _WORDS[text.lower()] if text.lower() in _WORDS else ast.literal_eval(text)
     except (ValueError, SyntaxError):

@@ -3,7 +3,7 @@
 Example:
   bin/embed --workdir runs/tcvae --output latents.parquet
 
-A name that ends in .h5ad gives an AnnData file, any other a Parquet file.
+A name that ends in .parquet gives a Parquet file, one that ends in .h5ad an AnnData file.
 """
 
 from collections.abc import Sequence

@@ -117,7 +117,12 @@ def test_the_reader_of_the_output_may_leave():
 
 
 def test_compiled_programs_are_kept_where_the_user_says_or_in_the_cache_folder(monkeypatch, tmp_path):
-    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "TF_CPP_MIN_LOG_LEVEL"):
+    for name in (
+        "JAX_COMPILATION_CACHE_DIR",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+        "TF_CPP_MIN_LOG_LEVEL",
+        "TQDM_DISABLE",
+    ):
         monkeypatch.setenv(name, "")  # so that monkeypatch restores it
         monkeypatch.delenv(name)
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

@@ -102,7 +102,9 @@ def test_an_unknown_field_is_refused_before_anything_runs(calls, capsys):
         (["traverse", "--workdir=w"], ("traverse", (Path("w"),), {})),
     ],
 )
-def test_a_command_on_a_run_makes_its_one_call(calls, argv, expected):
+def test_a_command_on_a_run_makes_its_one_call(calls, argv, expected, tmp_path, monkeypatch):
+    (tmp_path / "w").mkdir()
+    monkeypatch.chdir(tmp_path)
     assert cli.main(argv) == 0
     assert calls == [expected]
 
@@ -116,9 +118,11 @@ def test_a_command_on_a_run_needs_the_run(calls, capsys, name):
 
 def test_prepare_and_benchmark_take_a_config(calls):
     assert cli.main(["prepare", "--config=configs/tcvae.py:tiny"]) == 0
-    assert cli.main(["benchmark", "--config=configs/tcvae.py:tiny", "--output=b.json"]) == 0
-    (prepare, (values,), _), (benchmark, (_, output), _) = calls
-    assert (prepare, values.model.name, benchmark, output) == ("prepare", "tcvae", "benchmark", Path("b.json"))
+    argv = ["benchmark", "--config=configs/tcvae.py:tiny", "--output=b.json", "--peer=p.py", "--rounds=3"]
+    assert cli.main(argv) == 0
+    (prepare, (values,), _), (benchmark, (_, *rest), _) = calls
+    assert (prepare, values.model.name) == ("prepare", "tcvae")
+    assert (benchmark, rest) == ("benchmark", [Path("b.json"), Path("p.py"), 3])
 
 
 def test_the_package_runs_as_a_module():

@@ -42,6 +42,8 @@ def test_a_config_is_loaded_with_its_name_and_size(path):
         ("model.warm", "false", False),
         ("model.name", "3", "3"),
         ("model.name", "", ""),
+        ("model.name", "none", "none"),
+        ("model.name", "None", None),
         ("model.clip", "1.5", 1.5),
         ("model.clip", "abc", "abc"),
         ("train.steps", "-1", -1),
