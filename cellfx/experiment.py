@@ -197,12 +197,19 @@ def load_source(section: Mapping[str, Any]) -> Source:
 
 
 def prepare(config: Config) -> None:
-    """Reads the data of a config once, so that what can be stored for later runs is, and says what there is.
+    """Stores the data of a config for later runs, where its source has something to store, and says what there is.
 
     Raises:
         ValueError: see ``build``.
     """
-    source = load_source(to_dict(config)["data"])
+    section = to_dict(config)["data"]
+    source = load_source(section)
+    module = importlib.import_module(f"cellfx.data.{section['name']}")
+    if hasattr(module, "prepare"):
+        stored = module.prepare(**{key: value for key, value in section.items() if key != "name"})
+        say(f"stored in {stored.path}")
+        say("\n".join(f"{count:8,}  {name}" for name, count in stored.num_examples.items()))
+        say(f"{len(stored.skipped)} files skipped that cannot be read {', '.join(map(str, stored.skipped))}".rstrip())
     counts = ", ".join(f"{name} {split.num_examples:,}" for name, split in source.splits.items())
     size = "x".join(map(str, source.image_shape))
     say(f"{source.name}: {size} images, {counts}, classes {', '.join(source.class_names) or 'none'}")

@@ -58,6 +58,7 @@ def nuclei(
     fold: int = 0,
     valid_rate: float = 0.1,
     seed: int = 0,
+    balance: Sequence[str] | None = None,
     intensity: str = "raw",
     on_error: str = "raise",
     in_memory_gib: float = 4.0,
@@ -82,6 +83,7 @@ def nuclei(
         fold: the fold that tests.
         valid_rate: share of the other folds that validates.
         seed: of the choice of what validates, and of the order of streamed splits.
+        balance: the classes whose images the folds shall share evenly; None counts all. Used with ``group`` only.
         intensity: ``raw``, ``sqrt``, ``percentile`` or ``range`` (see ``cellfx.data.intensity``). The limits of
             ``range`` are taken from all images, also those that test: two numbers per channel, no labels.
         on_error: ``raise``, or ``skip`` to leave out images that cannot be read; they are logged and counted.
@@ -105,7 +107,8 @@ def nuclei(
         if groups is None:
             parts = split_at_random(len(prepared.labels), num_folds, fold, valid_rate, seed)
         else:
-            parts = split_by_group(groups, num_folds, fold, valid_rate, seed)
+            counted = None if balance is None else _members(prepared, balance)
+            parts = split_by_group(groups, num_folds, fold, valid_rate, seed, counted)
     except ValueError as error:
         raise ValueError(f"cannot split {folder}: {error}") from None
     class_names = tuple(prepared.summary.num_examples)
@@ -147,13 +150,22 @@ def prepare(
     Raises:
         As ``nuclei``; TypeError for an argument that it does not have.
     """
-    unknown = set(loading) - {"num_folds", "fold", "valid_rate", "seed", "in_memory_gib"}
+    unknown = set(loading) - {"num_folds", "fold", "valid_rate", "seed", "balance", "in_memory_gib"}
     if unknown:
         raise TypeError(f"nuclei has no argument {sorted(unknown)[0]!r}")
     prepared = _prepare(folder, image_size, metadata_regex, classes, intensity, on_error, data_dir)
     if group is not None:
         _column(prepared.columns, group)
     return prepared.summary
+
+
+def _members(prepared: _Prepared, classes: Sequence[str]) -> np.ndarray:
+    """(N,) bool, whether an image is of one of the classes."""
+    known = list(prepared.summary.num_examples)
+    for name in classes:
+        if name not in known:
+            raise ValueError(f"unknown class {name!r} to balance; {nearest(name, known)}")
+    return np.isin(prepared.labels, [known.index(name) for name in classes])
 
 
 def _column(columns: dict[str, np.ndarray], group: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 
-def group_folds(groups: np.ndarray, num_folds: int) -> np.ndarray:
+def group_folds(groups: np.ndarray, num_folds: int, counted: np.ndarray | None = None) -> np.ndarray:
     """Folds of nearly equal size that split no group.
 
     The largest group goes first, each into the fold that holds the fewest examples so far, as in scikit-learn's
@@ -14,6 +14,8 @@ def group_folds(groups: np.ndarray, num_folds: int) -> np.ndarray:
     Args:
         groups: (N,) group of each example, e.g. the plate, numbers or strings.
         num_folds: number of folds.
+        counted: (N,) bool, the examples that the folds shall share evenly; None counts all. Groups without one are
+            dealt out by their size.
 
     Returns:
         (N,) int32 fold of each example, in 0..num_folds - 1.
@@ -22,6 +24,7 @@ def group_folds(groups: np.ndarray, num_folds: int) -> np.ndarray:
         ValueError: fewer than 2 folds, or fewer groups than folds.
     """
     names, membership, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    weights = sizes if counted is None else np.bincount(membership, np.asarray(counted), len(names)).astype(np.int64)
     if num_folds < 2:
         raise ValueError(f"too few folds: num_folds={num_folds}; expected 2 or more; raise num_folds")
     if len(names) < num_folds:
@@ -30,15 +33,22 @@ def group_folds(groups: np.ndarray, num_folds: int) -> np.ndarray:
             "fold; lower num_folds or group by something finer"
         )
     fold_of_group = np.zeros(len(names), np.int32)
-    filled = np.zeros(num_folds, np.int64)
-    for group in np.argsort(-sizes, kind="stable"):
-        fold_of_group[group] = np.argmin(filled)
-        filled[fold_of_group[group]] += sizes[group]
+    filled, total = np.zeros((2, num_folds), np.int64)
+    for group in np.lexsort((-sizes, -weights)):
+        fold = np.argmin(filled if weights[group] else total)
+        fold_of_group[group] = fold
+        filled[fold] += weights[group]
+        total[fold] += sizes[group]
     return fold_of_group[membership]
 
 
 def split_by_group(
-    groups: np.ndarray, num_folds: int = 5, fold: int = 0, valid_rate: float = 0.1, seed: int = 0
+    groups: np.ndarray,
+    num_folds: int = 5,
+    fold: int = 0,
+    valid_rate: float = 0.1,
+    seed: int = 0,
+    counted: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Splits such that no group is in two of them: one fold tests, random groups of the others validate.
 
@@ -49,6 +59,7 @@ def split_by_group(
         valid_rate: fraction of the other folds' examples to validate on; groups are taken in random order until they
             reach it, but never all of them. 0 for none.
         seed: of the order in which groups are taken to validate.
+        counted: see ``group_folds``.
 
     Returns:
         "train", "valid" and "test" -> increasing indices, int64.
@@ -60,7 +71,7 @@ def split_by_group(
     groups = np.asarray(groups)
     _check_fold(fold, num_folds)
     _check_valid_rate(valid_rate)
-    is_test = group_folds(groups, num_folds) == fold
+    is_test = group_folds(groups, num_folds, counted) == fold
     names, sizes = np.unique(groups[~is_test], return_counts=True)
     if valid_rate > 0 and len(names) < 2:
         raise ValueError(

@@ -107,3 +107,15 @@ def test_random_split_depends_on_the_seed():
 def test_what_cannot_be_split_is_refused(function, arguments, message):
     with pytest.raises(ValueError, match=message):
         function(*arguments)
+
+
+def test_folds_share_the_counted_examples_evenly():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(40, size=2000)
+    counted = (groups < 25) & (rng.uniform(size=2000) < 0.2)
+    folds = splits.group_folds(groups, 5, counted)
+    assert all(len(np.unique(folds[groups == group])) == 1 for group in range(40))
+    shares = np.bincount(folds[counted], minlength=5) / counted.sum()
+    assert np.all(np.abs(shares - 0.2) < 0.03)
+    assert np.all(np.bincount(folds) > 0.15 * 2000)
+    np.testing.assert_array_equal(splits.group_folds(groups, 5, np.ones(2000, bool)), splits.group_folds(groups, 5))
