@@ -1,5 +1,6 @@
 """Four fake CPU devices, strict promotion and the real data; set up before anything imports JAX."""
 
+import copy
 import os
 from pathlib import Path
 
@@ -37,3 +38,46 @@ def data_folder():
     if not Path(folder).is_dir():
         pytest.fail(f"CELLFX_DATA names no folder: got {folder}")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def compiled_once(tmp_path_factory):
+    """Programs compiled in a test that uses this are kept on disk, so that the next one to need them finds them."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Function (section=fields, ...) -> the settings of configs/tcvae.py:tiny on one device with other fields."""
+    from cellfx.cli import config
+    from cellfx.settings import to_dict
+
+    loaded = to_dict(config.load("configs/tcvae.py:tiny").values)
+
+    def changed(**sections):
+        settings = copy.deepcopy(loaded)
+        settings["train"]["num_devices"] = 1
+        for section, fields in sections.items():
+            settings[section].update(fields)
+        return settings
+
+    return changed
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, compiled_once, tmp_path_factory):
+    """The workdir of a finished run of ``tiny()``; not to be written to."""
+    from cellfx import experiment
+
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    experiment.run(tiny(), workdir)
+    return workdir
