@@ -200,7 +200,7 @@ def test_a_run_is_restored_from_its_workdir_alone(calm):
 
 def test_a_workdir_without_a_checkpoint_is_named(tiny, tmp_path):
     claim(tmp_path / "run", tiny())
-    with pytest.raises(FileNotFoundError, match="run holds no checkpoint yet; expected .*; run bin/train first"):
+    with pytest.raises(FileNotFoundError, match=r"run holds no checkpoint yet; expected .*; run bin/train first"):
         experiment.restore(tmp_path / "run")
 
 
