@@ -16,6 +16,8 @@ Decode = Callable[[np.ndarray], Any]
 BATCH_SIZE = 256
 MAX_IMAGES = 20_000
 """Images of a split that are looked at; more would not change a figure, and codes of billions would not fit."""
+MAX_PROBE_TRAIN, MAX_PROBE_TEST = 1_000, 2_000
+"""Images that the probe learns from and is judged on: it is a small classifier, trained in seconds."""
 FACTOR_BINS = 10
 MIN_FACTOR_IMAGES = 100
 """Images from which scores of disentanglement are given; they count images by factor and by latent."""
@@ -197,8 +199,8 @@ def _probed(found: Found, classes: Mapping[str, Sequence[str]] | None, head: str
     classes = {name: (name,) for name in source.class_names} if classes is None else classes
     _check_classes(classes, source.class_names)
     learnt = [source.splits[name] for name in ("train", "valid") if name in source.splits]
-    train_codes, train_labels = _labelled(found.trained, learnt, classes, symmetries)
-    test_codes, test_labels = _labelled(found.trained, [_judged(source)], classes, symmetries)
+    train_codes, train_labels = _labelled(found.trained, learnt, classes, symmetries, MAX_PROBE_TRAIN, seed)
+    test_codes, test_labels = _labelled(found.trained, [_judged(source)], classes, symmetries, MAX_PROBE_TEST, seed)
     judged = probe.probe(train_codes, train_labels, test_codes, test_labels, head, seed)
     scores = {
         **found.scores,
@@ -217,16 +219,23 @@ def _probed(found: Found, classes: Mapping[str, Sequence[str]] | None, head: str
 
 
 def _labelled(
-    trained: Trained, splits: Sequence[Split], classes: Mapping[str, Sequence[str]], symmetries: bool
+    trained: Trained,
+    splits: Sequence[Split],
+    classes: Mapping[str, Sequence[str]],
+    symmetries: bool,
+    limit: int,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (V, N, L) and labels (N,) of the images of the wanted classes."""
+    """Codes (V, N, L) and labels (N,) of at most about ``limit`` images of the wanted classes."""
     names = trained.source.class_names
     label_of = np.full(len(names), -1)
     for label, members in enumerate(classes.values()):
         label_of[[names.index(member) for member in members]] = label
     codes, labels = [], []
+    total = sum(split.num_examples for split in splits)
     for split in splits:
-        for batch in _batches(split):
+        count = -(-limit * split.num_examples // total)
+        for batch in _batches(_some_of(split, label_of, count, seed)):
             wanted = (label_of[batch["label"]] >= 0) & (batch["mask"] > 0)
             if wanted.any():
                 views = symmetric_views(batch["image"]) if symmetries else [batch["image"]]
@@ -237,6 +246,15 @@ def _labelled(
             f"no image to probe: got none of the classes {list(classes)}, expected some; change probe.classes"
         )
     return np.concatenate(codes, axis=1), np.concatenate(labels)
+
+
+def _some_of(split: Split, label_of: np.ndarray, count: int, seed: int) -> Split:
+    """Randomly chosen images of the wanted classes; of a stream, which is mixed, the first ones of any class."""
+    if split.arrays is None:
+        return split._replace(num_examples=min(split.num_examples, count))
+    rows = np.flatnonzero(label_of[split.arrays["label"]] >= 0)
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:count])
+    return Split(len(rows), {key: split.arrays[key][rows] for key in ("image", "label")})
 
 
 def _check_classes(classes: Mapping[str, Sequence[str]], known: Sequence[str]) -> None:

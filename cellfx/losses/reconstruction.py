@@ -1,5 +1,6 @@
 """How far a reconstruction is from its image: nats per example, (B,)."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -48,6 +49,19 @@ def centre_window(image_shape: tuple[int, int, int], width_px: float | None) -> 
     columns = jnp.square(jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2)
     window = jnp.exp(-(rows.reshape(-1, 1) + columns.reshape(1, -1)) / (2.0 * width_px**2))
     return window.reshape(1, height, width, 1)
+
+
+def logit(intensity: float) -> float:
+    """The logit whose sigmoid is an intensity.
+
+    Raises:
+        ValueError: the intensity is not in (0, 1).
+    """
+    if not 0 < intensity < 1:
+        raise ValueError(
+            f"model.background is no intensity: got {intensity}, expected a number above 0 and below 1; correct it"
+        )
+    return math.log(intensity / (1 - intensity))
 
 
 def reconstruction_loss(

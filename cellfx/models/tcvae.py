@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_to_standard_normal, warm_up
 from cellfx.losses.information import ESTIMATORS, KLTerms, decompose_kl, weighted_bias
-from cellfx.losses.reconstruction import reconstruction_loss
+from cellfx.losses.reconstruction import logit, reconstruction_loss
 from cellfx.nn.autoencoder import Autoencoder, decoder_of, encoder_of, initialiser_of
 from cellfx.types import Batch, Key, Model, PyTree, Spec
 
@@ -27,6 +27,7 @@ def tcvae(
     likelihood: str = "normal",
     scale: float = 0.1,
     window_px: float | None = None,
+    background: float = 0.5,
 ) -> Model:
     """VAE whose KL term is split in three, each with a weight of its own (equation 4); one player, ``vae``.
 
@@ -47,13 +48,15 @@ def tcvae(
         likelihood: ``normal`` (squared error) or ``bernoulli`` (cross-entropy).
         scale: standard deviation of a pixel under the normal likelihood, in units of the full intensity range.
         window_px: weigh the reconstruction by a centred Gaussian of this standard deviation; None weighs all alike.
+        background: intensity, in (0, 1), of every pixel that the untrained decoder draws; that of most pixels saves
+            the first epochs.
 
     Raises:
         ValueError: an unknown estimator or likelihood.
     """
     if estimator not in ESTIMATORS:
         raise ValueError(f"unknown estimator: got {estimator!r}, expected one of {ESTIMATORS}; correct model.estimator")
-    module = Autoencoder(spec.image_shape, tuple(filters), hidden, latents, activation)
+    module = Autoencoder(spec.image_shape, tuple(filters), hidden, latents, activation, logit(background))
     reconstruct = reconstruction_loss(spec.image_shape, likelihood, scale, window_px)
     bias = weighted_bias(latents, spec.num_examples, estimator)
     encode = encoder_of(module, "vae")

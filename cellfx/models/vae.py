@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_to_standard_normal, warm_up
-from cellfx.losses.reconstruction import reconstruction_loss
+from cellfx.losses.reconstruction import logit, reconstruction_loss
 from cellfx.nn.autoencoder import Autoencoder, decoder_of, encoder_of, initialiser_of
 from cellfx.types import Batch, Key, Metrics, Model, PyTree, Spec
 
@@ -23,6 +23,7 @@ def vae(
     likelihood: str = "normal",
     scale: float = 0.1,
     window_px: float | None = None,
+    background: float = 0.5,
 ) -> Model:
     """Variational autoencoder with convolutional encoder and decoder and one player, ``vae``.
 
@@ -37,8 +38,10 @@ def vae(
         likelihood: ``normal`` (squared error) or ``bernoulli`` (cross-entropy).
         scale: standard deviation of a pixel under the normal likelihood, in units of the full intensity range.
         window_px: weigh the reconstruction by a centred Gaussian of this standard deviation; None weighs all alike.
+        background: intensity, in (0, 1), of every pixel that the untrained decoder draws; that of most pixels saves
+            the first epochs.
     """
-    module = Autoencoder(spec.image_shape, tuple(filters), hidden, latents, activation)
+    module = Autoencoder(spec.image_shape, tuple(filters), hidden, latents, activation, logit(background))
     reconstruct = reconstruction_loss(spec.image_shape, likelihood, scale, window_px)
 
     def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:

@@ -36,6 +36,7 @@ class Decoder(nn.Module):
     hidden: int
     image_shape: tuple[int, int, int]
     activation: str
+    output_bias: float
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
@@ -49,7 +50,9 @@ class Decoder(nn.Module):
         x = x.reshape(-1, rows, columns, self.filters[-1])
         for i in reversed(range(len(self.filters))):
             features = self.filters[i - 1] if i else channels
-            x = UpsampleConv(features, name=f"conv{i}")(x)[:, : sizes[i][0], : sizes[i][1]]
+            x = UpsampleConv(features, 0.0 if i else self.output_bias, name=f"conv{i}")(x)[
+                :, : sizes[i][0], : sizes[i][1]
+            ]
             x = activate(x) if i else x
         return x
 
@@ -63,6 +66,7 @@ class Autoencoder(nn.Module):
         hidden: units of the fully connected layer on either side of the latents.
         latents: L.
         activation: name of a function in ``flax.linen``, for instance ``relu``.
+        output_bias: logit of every pixel that the untrained decoder draws.
     """
 
     image_shape: tuple[int, int, int]
@@ -70,11 +74,21 @@ class Autoencoder(nn.Module):
     hidden: int
     latents: int
     activation: str
+    output_bias: float = 0.0
 
     def setup(self) -> None:
-        """Make the two halves."""
+        """Make the two halves.
+
+        Raises:
+            ValueError: an activation that Flax does not have.
+        """
+        if not callable(getattr(nn, self.activation, None)):
+            raise ValueError(
+                f"unknown activation: got {self.activation!r}, expected the name of a function in flax.linen, such as "
+                f"'relu' or 'silu'; correct model.activation"
+            )
         self.encoder = Encoder(self.filters, self.hidden, self.latents, self.activation)
-        self.decoder = Decoder(self.filters, self.hidden, self.image_shape, self.activation)
+        self.decoder = Decoder(self.filters, self.hidden, self.image_shape, self.activation, self.output_bias)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Logits of the reconstruction from the mean code; touches every parameter, for initialisation."""

@@ -133,10 +133,11 @@ class UpsampleConv(nn.Module):
     """Nearest-neighbour upsampling by 2, then a 3x3 convolution with bias, see ``upsample_convolve``."""
 
     features: int
+    initial_bias: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """(B, H, W, I) -> (B, 2 H, 2 W, features)."""
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        bias = self.param("bias", nn.initializers.constant(self.initial_bias), (self.features,))
         return upsample_convolve(x, kernel.astype(x.dtype)) + bias.astype(x.dtype).reshape(1, 1, 1, -1)
