@@ -118,6 +118,8 @@ def _install(wanted: set) -> None:
                 _say(".venv is unfinished or was moved: making it anew")
             _create()
             _say(f"installing {what} into .venv: about 2 minutes and 3 GB, this once ...")
+            if shutil.which("nvidia-smi") and not any(extra.startswith("cuda") for extra in extras):
+                _say("there is an NVIDIA GPU here, but this installs for the CPU; CELLFX_EXTRAS=cuda adds the GPU")
         _pip_install(extras, lock)
         _write_stamp(extras)
         _say(f".venv is ready after {time.monotonic() - start:.0f} s")

@@ -141,7 +141,18 @@ def test_the_first_start_makes_the_environment_and_says_so(first):
     assert package == str(clone / "cellfx" / "__init__.py")
     assert "making .venv with" in result.stderr
     assert ".venv is ready after" in result.stderr
+    assert "NVIDIA" not in result.stderr or shutil.which("nvidia-smi")
     assert all(line.startswith("cellfx: ") for line in result.stderr.splitlines())
+
+
+def test_a_gpu_that_would_not_be_used_is_pointed_out(make_clone, tmp_path):
+    # The package cannot be had, so this stops before anything is installed.
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    result = start(make_clone("gpu"), PATH=path, TEST_REQUIRES="cellfx-needs-this")
+    assert "there is an NVIDIA GPU here" in result.stderr
+    assert "CELLFX_EXTRAS=cuda adds the GPU" in result.stderr
 
 
 def test_a_second_start_says_nothing_and_adds_less_than_a_tenth_of_a_second(clone):
