@@ -12,42 +12,16 @@ import cellfx
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
-from cellfx.settings import Config, call, check_owner, check_sections, claim, named, read, to_dict
+from cellfx.settings import Config, Training, call, check_owner, check_sections, claim, named, read, to_dict
 from cellfx.training import checkpoint, loop, parallel
 from cellfx.training.evaluate import evaluator
 from cellfx.training.progress import progress, silent
 from cellfx.training.state import create_state
 from cellfx.training.step import train_step
 from cellfx.training.writer import Writer, read_metrics
-from cellfx.types import Batch, Model, PyTree, Spec, TrainState
+from cellfx.types import Batch, Model, Spec, TrainState
 
 EVALUATION_SEED = 1
-
-
-class Training(NamedTuple):
-    """The config section ``train``.
-
-    Attributes:
-        num_epochs: passes over the training split.
-        seed: of the parameters, the order of the data, the augmentation and the noise.
-        steps_per_call: K, optimiser steps per dispatch.
-        log_every: steps between lines of metrics.jsonl.
-        eval_every: steps between evaluations on the validation split.
-        save_every: steps between checkpoints.
-        keep: checkpoints kept.
-        compute_dtype: of activations, ``float32`` or ``bfloat16``; parameters are float32 always.
-        num_devices: devices to use; None for all.
-    """
-
-    num_epochs: int = 5
-    seed: int = 0
-    steps_per_call: int = 10
-    log_every: int = 10
-    eval_every: int = 100
-    save_every: int = 100
-    keep: int = 2
-    compute_dtype: str = "float32"
-    num_devices: int | None = None
 
 
 class Experiment(NamedTuple):
@@ -76,6 +50,22 @@ class Experiment(NamedTuple):
     training: Training
 
 
+class Trained(NamedTuple):
+    """A model with its parameters, and where they come from.
+
+    Attributes:
+        settings: the config.
+        source: the data.
+        model: its pure functions.
+        state: with the parameters.
+    """
+
+    settings: dict[str, Any]
+    source: Source
+    model: Model
+    state: TrainState
+
+
 def build(config: Config) -> Experiment:
     """Data, model, optimisers and feed of a config; reads the data, trains nothing.
 
@@ -90,9 +80,7 @@ def build(config: Config) -> Experiment:
     axis_name = parallel.axis_of(devices)
     batch_size = settings["input"].get("batch_size", 0)
     parallel.local_batch_size(batch_size, len(devices))
-    source = load_source(settings["data"])
-    spec = Spec(source.image_shape, len(source.class_names), source.splits["train"].num_examples, axis_name)
-    model = named("models", "model", settings["model"], spec)
+    source, model, spec = _source_and_model(settings, axis_name)
     feed = _feed(source, settings["input"], training, axis_name)
     num_steps = training.num_epochs * feed.steps_per_epoch
     optimizers = {player: _optimizer(settings["optim"], num_steps) for player in model.losses}
@@ -118,7 +106,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     state = train(experiment, workdir)
     if jax.process_index():
         return {}
-    return report(config, experiment, state, workdir)
+    return report(Trained(to_dict(config), experiment.source, experiment.model, state), workdir)
 
 
 def train(experiment: Experiment, workdir: Path) -> TrainState:
@@ -146,48 +134,53 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
         )
 
 
-def report(config: Config, experiment: Experiment, state: TrainState, workdir: Path) -> dict[str, Any]:
+def report(trained: Trained, workdir: Path) -> dict[str, Any]:
     """Measures a trained model and writes scores.json, figures/ and report.html.
 
     Returns:
         The scores.
     """
-    settings = to_dict(config)
-    found = findings.measure(
-        findings.Trained(experiment.source, *coder(experiment.model, state.params, state.extra)),
-        seed=experiment.training.seed,
-        **settings.get("probe", {}),
-    )
+    found = measure(trained)
     rows = read_metrics(workdir / "metrics.jsonl")
-    presentation.write(found, workdir, rows, settings, versions())
+    presentation.write(found, workdir, rows, trained.settings, versions())
     say(findings.summary(found.scores))
     say(f"report: {workdir / 'report.html'}")
     return found.scores
 
 
-def restore(workdir: Path) -> tuple[dict[str, Any], Experiment, TrainState]:
-    """Config, experiment and newest good state of a workdir; needs nothing but the workdir and the data.
+def measure(trained: Trained) -> findings.Found:
+    """What the config section ``probe`` asks of a trained model.
 
     Raises:
-        FileNotFoundError: no such workdir, or nothing was trained in it yet.
+        ValueError: the section is wrong.
+    """
+    options = {"seed": trained.settings["train"].get("seed", 0), **trained.settings.get("probe", {})}
+    subject = findings.Subject(trained.source, *coder(trained), int(trained.state.step))
+    return call(findings.measure, "probe", options, subject)
+
+
+def restore(workdir: Path) -> Trained:
+    """The newest good model of a workdir; needs nothing but the workdir and the data, and one device.
+
+    Raises:
+        FileNotFoundError: no such workdir, or nothing was saved in it yet.
     """
     workdir = Path(workdir)
     settings = read(workdir)
-    settings["train"] = {**settings["train"], "num_devices": 1}
-    settings["input"] = {**settings["input"], "pipeline": "device"}
-    experiment = build(settings)
-    state = checkpoint.restore(workdir / "checkpoints", _state_shapes(experiment), say)
+    source, model, _ = _source_and_model(settings, None)
+    optimizers = {player: _optimizer(settings["optim"], 1) for player in model.losses}
+    state = checkpoint.restore(workdir / "checkpoints", _state_shapes(model, optimizers), say)
     if state is None:
         raise FileNotFoundError(
             f"{workdir} holds no checkpoint yet; expected a run that has saved; run bin/train first"
         )
-    return settings, experiment, state
+    return Trained(settings, source, model, state)
 
 
-def coder(model: Model, params: PyTree, extra: PyTree) -> tuple[findings.Encode, findings.Decode]:
+def coder(trained: Trained) -> tuple[findings.Encode, findings.Decode]:
     """Encode and decode of a trained model, compiled, as functions of images and latents alone."""
-    encode, decode = jax.jit(model.encode), jax.jit(model.decode)
-    params, extra = jax.device_put((params, extra), jax.local_devices()[0])
+    encode, decode = jax.jit(trained.model.encode), jax.jit(trained.model.decode)
+    params, extra = jax.device_put((trained.state.params, trained.state.extra), jax.local_devices()[0])
     return (lambda x: encode(params, extra, x)), (lambda z: decode(params, extra, z))
 
 
@@ -232,16 +225,21 @@ def say(line: str) -> None:
 
 
 def _initial_state(experiment: Experiment, workdir: Path) -> TrainState:
-    saved = checkpoint.restore(workdir / "checkpoints", _state_shapes(experiment), say)
+    saved = checkpoint.restore(workdir / "checkpoints", _state_shapes(experiment.model, experiment.optimizers), say)
     if saved is not None:
         say(f"going on from step {int(saved.step)} of {experiment.num_steps}")
         return saved
     return create_state(experiment.model, experiment.optimizers, jax.random.key(experiment.training.seed))
 
 
-def _state_shapes(experiment: Experiment) -> TrainState:
-    key = jax.random.key(experiment.training.seed)
-    return jax.eval_shape(lambda key: create_state(experiment.model, experiment.optimizers, key), key)
+def _state_shapes(model: Model, optimizers: Mapping[str, optax.GradientTransformation]) -> TrainState:
+    return jax.eval_shape(lambda key: create_state(model, optimizers, key), jax.random.key(0))
+
+
+def _source_and_model(settings: Config, axis_name: str | None) -> tuple[Source, Model, Spec]:
+    source = load_source(settings["data"])
+    spec = Spec(source.image_shape, len(source.class_names), source.splits["train"].num_examples, axis_name)
+    return source, named("models", "model", settings["model"], spec), spec
 
 
 def _validation(experiment: Experiment) -> Callable[[TrainState], Mapping[str, float]] | None:

@@ -23,25 +23,27 @@ MIN_FACTOR_IMAGES = 100
 """Images from which scores of disentanglement are given; they count images by factor and by latent."""
 
 
-class Trained(NamedTuple):
+class Subject(NamedTuple):
     """A trained model and the data it was trained for.
 
     Attributes:
         source: the data.
         encode: x (B, H, W, C) float32 -> (mean, logvar), each (B, L).
         decode: z (B, L) -> x.
+        step: training steps that it has behind it.
     """
 
     source: Source
     encode: Encode
     decode: Decode
+    step: int
 
 
 class Found(NamedTuple):
     """What ``measure`` found.
 
     Attributes:
-        trained: the model.
+        subject: the model.
         codes: of the images that the figures are about, those of the test split.
         images: (n, H, W, C) the first of them, in [0, 1].
         reconstructions: (n, H, W, C) of the same.
@@ -51,7 +53,7 @@ class Found(NamedTuple):
         confusion: (K, K) counts of the probe; None without labels.
     """
 
-    trained: Trained
+    subject: Subject
     codes: latents.Latents
     images: np.ndarray
     reconstructions: np.ndarray
@@ -62,7 +64,7 @@ class Found(NamedTuple):
 
 
 def measure(
-    trained: Trained,
+    subject: Subject,
     seed: int,
     classes: Mapping[str, Sequence[str]] | None = None,
     head: str = "mlp",
@@ -72,7 +74,7 @@ def measure(
     """Measures a model on the test split; the arguments after ``seed`` are the config section ``probe``.
 
     Args:
-        trained: the model and its data.
+        subject: the model and its data.
         seed: of every random choice.
         classes: name -> classes of the source that the probe counts as one; None takes the source's own. Images of
             classes that are not named are left out.
@@ -80,23 +82,24 @@ def measure(
         symmetries: the probe sees the latents of all flips and 90-degree rotations of an image and averages over them.
         factor_votes: votes of the FactorVAE score.
     """
-    split = _judged(trained.source)
-    codes = latents.encode_batches(trained.encode, _batches(split))
+    split = _judged(subject.source)
+    codes = latents.encode_batches(subject.encode, _batches(split))
     images = np.concatenate([batch["image"] for batch in itertools.islice(_batches(split), 1)])[:20]
     images = images[: min(len(images), split.num_examples)]
-    reconstructed = np.asarray(trained.decode(codes.mean[: len(images)]))
+    reconstructed = np.asarray(subject.decode(codes.mean[: len(images)]))
     kl = latents.kl_per_latent(codes.mean, codes.logvar)
     scores: dict[str, Any] = {
+        "step": subject.step,
         "test_images": len(codes.mean),
-        "reconstruction_mse": _mean_squared_error(trained, split),
+        "reconstruction_mse": _mean_squared_error(subject, split),
         "kl": float(kl.sum()),
         "active_latents": len(latents.active_latents(kl)),
         "kl_per_latent": [float(value) for value in kl],
     }
-    found = Found(trained, codes, images, reconstructed, kl, scores)
+    found = Found(subject, codes, images, reconstructed, kl, scores)
     if codes.factors is not None and len(codes.mean) >= MIN_FACTOR_IMAGES:
-        scores["disentanglement"] = _disentanglement(trained, split, codes, seed, factor_votes)
-    if codes.label is not None and len(trained.source.class_names) > 1:
+        scores["disentanglement"] = _disentanglement(subject, split, codes, seed, factor_votes)
+    if codes.label is not None and len(subject.source.class_names) > 1:
         return _probed(found, classes, head, symmetries, seed)
     return found
 
@@ -140,17 +143,17 @@ def _batches(split: Split) -> Iterator[dict[str, np.ndarray]]:
         yield {**batch, "image": to_float(batch["image"])}
 
 
-def _mean_squared_error(trained: Trained, split: Split) -> float:
+def _mean_squared_error(subject: Subject, split: Split) -> float:
     total, count = 0.0, 0
     for batch in _batches(split):
-        decoded = np.asarray(trained.decode(trained.encode(batch["image"])[0]))
+        decoded = np.asarray(subject.decode(subject.encode(batch["image"])[0]))
         errors = np.mean(np.square(decoded - batch["image"]), axis=(1, 2, 3), dtype=np.float64)
         total, count = total + float(np.sum(errors * batch["mask"])), count + int(batch["mask"].sum())
     return total / count
 
 
 def _disentanglement(
-    trained: Trained, split: Split, codes: latents.Latents, seed: int, factor_votes: int
+    subject: Subject, split: Split, codes: latents.Latents, seed: int, factor_votes: int
 ) -> dict[str, dict[str, Any]]:
     """MIG, DCI, SAP and FactorVAE scores with their protocols."""
     mean, factors = codes.mean, codes.factors
@@ -169,7 +172,7 @@ def _disentanglement(
     }
     if split.arrays is not None:
         sample, count = _sampler(split.arrays["image"][: len(mean)], factors)
-        voted = factor_vae(trained.encode, sample, count, mean, num_votes=factor_votes, seed=seed)
+        voted = factor_vae(subject.encode, sample, count, mean, num_votes=factor_votes, seed=seed)
         protocol = {**voted.protocol, "images": "those of the split that share a factor's value, or its tenth"}
         scores["FactorVAE"] = {"score": voted.score, "protocol": protocol}
     return scores
@@ -195,12 +198,12 @@ def _sampler(
 
 def _probed(found: Found, classes: Mapping[str, Sequence[str]] | None, head: str, symmetries: bool, seed: int) -> Found:
     """Adds what a small classifier on the latents, trained on the training and validation splits, makes of the test."""
-    source = found.trained.source
+    source = found.subject.source
     classes = {name: (name,) for name in source.class_names} if classes is None else classes
     _check_classes(classes, source.class_names)
     learnt = [source.splits[name] for name in ("train", "valid") if name in source.splits]
-    train_codes, train_labels = _labelled(found.trained, learnt, classes, symmetries, MAX_PROBE_TRAIN, seed)
-    test_codes, test_labels = _labelled(found.trained, [_judged(source)], classes, symmetries, MAX_PROBE_TEST, seed)
+    train_codes, train_labels = _labelled(found.subject, learnt, classes, symmetries, MAX_PROBE_TRAIN, seed)
+    test_codes, test_labels = _labelled(found.subject, [_judged(source)], classes, symmetries, MAX_PROBE_TEST, seed)
     judged = probe.probe(train_codes, train_labels, test_codes, test_labels, head, seed)
     scores = {
         **found.scores,
@@ -219,7 +222,7 @@ def _probed(found: Found, classes: Mapping[str, Sequence[str]] | None, head: str
 
 
 def _labelled(
-    trained: Trained,
+    subject: Subject,
     splits: Sequence[Split],
     classes: Mapping[str, Sequence[str]],
     symmetries: bool,
@@ -227,7 +230,7 @@ def _labelled(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Codes (V, N, L) and labels (N,) of at most about ``limit`` images of the wanted classes."""
-    names = trained.source.class_names
+    names = subject.source.class_names
     label_of = np.full(len(names), -1)
     for label, members in enumerate(classes.values()):
         label_of[[names.index(member) for member in members]] = label
@@ -239,7 +242,7 @@ def _labelled(
             wanted = (label_of[batch["label"]] >= 0) & (batch["mask"] > 0)
             if wanted.any():
                 views = symmetric_views(batch["image"]) if symmetries else [batch["image"]]
-                codes.append(np.stack([np.asarray(trained.encode(view)[0])[wanted] for view in views]))
+                codes.append(np.stack([np.asarray(subject.encode(view)[0])[wanted] for view in views]))
                 labels.append(label_of[batch["label"]][wanted])
     if not codes:
         raise ValueError(

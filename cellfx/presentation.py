@@ -55,7 +55,7 @@ def write(
     sections = [Section(title, TEXTS[title], save(drawn, workdir)) for title, drawn in parts.items() if drawn]
     sections += _tables(found.scores)
     page = report(
-        f"{config['model']['name']} on {found.trained.source.name}",
+        f"{config['model']['name']} on {found.subject.source.name}",
         sections,
         _cards(found.scores, rows),
         subtitle=f"{workdir.name} · {found.scores['test_images']:,} test images",
@@ -97,7 +97,7 @@ def traversal_figures(decode: Decode, codes: latents.Latents) -> list[Figure]:
 
 
 def _of_images(found: Found) -> list[Figure]:
-    decode, count = found.trained.decode, len(found.kl)
+    decode, count = found.subject.decode, len(found.kl)
     rng = np.random.default_rng(0)
     imagined = np.asarray(decode(rng.standard_normal((20, count)).astype(np.float32)))
     pairs = min(len(found.codes.mean) // 2, 4)
@@ -117,7 +117,7 @@ def _of_images(found: Found) -> list[Figure]:
 
 
 def _of_latents(found: Found) -> list[Figure]:
-    source, codes, order = found.trained.source, found.codes, latents.order_by_kl(found.kl)
+    source, codes, order = found.subject.source, found.codes, latents.order_by_kl(found.kl)
     drawn = [Figure("kl", charts.kl_bars(found.kl), f"KL of every latent; {found.scores['active_latents']} are active")]
     if codes.factors is not None:
         shown = order[:MAX_TRAVERSED]

@@ -161,9 +161,9 @@ def _ranked(repeats: Repeats, workdir: Path) -> dict[str, Any]:
     """UDR of the runs' models over the test images of run 0; the same images for every model."""
     codes, kls, images = [], [], None
     for k in range(repeats.num_runs):
-        _, built, state = experiment.restore(workdir / f"run{k}")
-        images = findings.judged_batches(built.source, UDR_IMAGES) if images is None else images
-        encode, _ = experiment.coder(built.model, state.params, state.extra)
+        trained = experiment.restore(workdir / f"run{k}")
+        images = findings.judged_batches(trained.source, UDR_IMAGES) if images is None else images
+        encode, _ = experiment.coder(trained)
         encoded = latents.encode_batches(encode, images)
         codes.append(encoded.mean)
         kls.append(latents.kl_per_latent(encoded.mean, encoded.logvar))

@@ -8,13 +8,39 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 Config = Mapping[str, Any]
 SECTIONS = ("data", "input", "model", "optim", "train")
 OPTIONAL_SECTIONS = ("probe", "repeats")
+
+
+class Training(NamedTuple):
+    """The config section ``train``.
+
+    Attributes:
+        num_epochs: passes over the training split.
+        seed: of the parameters, the order of the data, the augmentation and the noise.
+        steps_per_call: K, optimiser steps per dispatch.
+        log_every: steps between lines of metrics.jsonl.
+        eval_every: steps between evaluations on the validation split.
+        save_every: steps between checkpoints.
+        keep: checkpoints kept.
+        compute_dtype: of activations, ``float32`` or ``bfloat16``; parameters are float32 always.
+        num_devices: devices to use; None for all.
+    """
+
+    num_epochs: int = 5
+    seed: int = 0
+    steps_per_call: int = 10
+    log_every: int = 10
+    eval_every: int = 100
+    save_every: int = 100
+    keep: int = 2
+    compute_dtype: str = "float32"
+    num_devices: int | None = None
 
 
 def to_dict(config: Config) -> dict[str, Any]:

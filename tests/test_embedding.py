@@ -185,8 +185,8 @@ def test_the_latents_of_a_run_are_those_of_its_model(finished, tmp_path, capsys)
     results.embed(finished, tmp_path / "latents.parquet")
     assert "latents.parquet: 256 images of train, valid, test" in capsys.readouterr().out
     found = pl.read_parquet(tmp_path / "latents.parquet")
-    _, built, state = experiment.restore(finished)
-    encode, _ = experiment.coder(built.model, state.params, state.extra)
+    built = experiment.restore(finished)
+    encode, _ = experiment.coder(built)
     for name in SPLITS:
         images = built.source.splits[name].arrays["image"].astype(np.float32) / 255
         rows = found.filter(pl.col("Metadata_Split") == name)

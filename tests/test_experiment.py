@@ -66,8 +66,8 @@ def test_training_improves_the_model(finished):
 
 def test_the_scores_are_those_of_the_model(finished, tiny):
     scores = json.loads((finished / "scores.json").read_text())
-    _, built, state = experiment.restore(finished)
-    encode, decode = experiment.coder(built.model, state.params, state.extra)
+    built = experiment.restore(finished)
+    encode, decode = experiment.coder(built)
     images = built.source.splits["test"].arrays["image"].astype(np.float32) / 255
     mean, logvar = (np.asarray(part, np.float64) for part in encode(images))
     error = np.mean((np.asarray(decode(mean.astype(np.float32)), np.float64) - images) ** 2)

@@ -42,7 +42,7 @@ def undo(z):
 
 def measured(encode=told, decode=undo, of=None, **settings):
     settings = {"head": "logistic", "symmetries": False, "factor_votes": 60, **settings}
-    return findings.measure(findings.Trained(of or source(), encode, decode), 0, **settings)
+    return findings.measure(findings.Subject(of or source(), encode, decode, 7), 0, **settings)
 
 
 @pytest.fixture(scope="module")
