@@ -67,7 +67,7 @@ def test_a_decoder_that_undoes_the_encoder_has_no_error(perfect):
     assert perfect.scores["reconstruction_mse"] == 0
     np.testing.assert_array_equal(perfect.images, perfect.reconstructions)
     assert len(perfect.images) == 20
-    np.testing.assert_array_equal(perfect.images, perfect.trained.source.splits["test"].arrays["image"][:20])
+    np.testing.assert_array_equal(perfect.images, perfect.subject.source.splits["test"].arrays["image"][:20])
 
 
 def test_every_score_says_how_it_was_measured(perfect):
@@ -75,7 +75,7 @@ def test_every_score_says_how_it_was_measured(perfect):
 
 
 def test_kl_is_the_closed_form_over_real_examples_alone(perfect):
-    factors = np.asarray(perfect.trained.source.splits["test"].arrays["factors"], np.float64)
+    factors = np.asarray(perfect.subject.source.splits["test"].arrays["factors"], np.float64)
     expected = (factors**2 + np.exp(-6.0) - 1 + 6).mean(axis=0) / 2
     np.testing.assert_allclose(perfect.kl, expected, rtol=1e-6)
     assert perfect.scores["kl"] == pytest.approx(expected.sum(), rel=1e-6)
@@ -84,7 +84,7 @@ def test_kl_is_the_closed_form_over_real_examples_alone(perfect):
 
 def test_the_error_of_a_black_decoder_is_that_of_the_images():
     found = measured(decode=lambda z: np.zeros((len(z), 1, 3, 1), np.float32), factor_votes=1)
-    images = np.asarray(found.trained.source.splits["test"].arrays["image"], np.float64)
+    images = np.asarray(found.subject.source.splits["test"].arrays["image"], np.float64)
     assert found.scores["reconstruction_mse"] == pytest.approx(np.mean(images**2), rel=1e-6)
 
 
