@@ -42,11 +42,11 @@ def column(workdir, name):
 
 @pytest.fixture(scope="module")
 def calm(tiny, finished, tmp_path_factory):
-    """Undisturbed runs on one device: pipeline -> (settings, workdir)."""
+    """Undisturbed runs on one device: pipeline -> (settings, workdir), and the state after ``device``."""
     settings = tiny(input={"pipeline": "device"})
     workdir = tmp_path_factory.mktemp("runs") / "device"
-    trained(settings, workdir)
-    return {"device": (settings, workdir), "pipeline": (tiny(), finished)}
+    state = trained(settings, workdir)
+    return {"device": (settings, workdir, state), "pipeline": (tiny(), finished)}
 
 
 def test_a_finished_run_holds_what_was_promised(finished, tiny):
@@ -131,7 +131,7 @@ def test_nothing_is_left_behind_by_a_config_that_cannot_be_built(tiny, tmp_path)
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_a_disturbed_run_ends_bit_equal_to_a_calm_one(calm, pipeline, tmp_path, monkeypatch):
-    settings, undisturbed = calm[pipeline]
+    settings, undisturbed, *_ = calm[pipeline]
     save = checkpoint.save
 
     def killed(folder, state, keep):
@@ -163,7 +163,7 @@ def test_a_disturbed_run_ends_bit_equal_to_a_calm_one(calm, pipeline, tmp_path, 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_four_devices_train_like_one(calm, pipeline, tmp_path):
-    settings, one = calm[pipeline]
+    settings, one, *_ = calm[pipeline]
     four = tmp_path / "run"
     trained({**settings, "train": {**settings["train"], "num_devices": 4}}, four)
     for kind in ("train", "valid"):
@@ -178,7 +178,7 @@ def test_four_devices_train_like_one(calm, pipeline, tmp_path):
 
 
 def test_bfloat16_computes_in_half_the_bytes_and_keeps_the_parameters(calm, tmp_path):
-    settings, full = calm["device"]
+    settings, full, _ = calm["device"]
     workdir = tmp_path / "run"
     state = trained({**settings, "train": {**settings["train"], "compute_dtype": "bfloat16"}}, workdir)
     floating = [leaf.dtype for leaf in jax.tree.leaves(state.params) + jax.tree.leaves(state.opt_state)]
@@ -189,13 +189,16 @@ def test_bfloat16_computes_in_half_the_bytes_and_keeps_the_parameters(calm, tmp_
 
 
 def test_a_run_is_restored_from_its_workdir_alone(calm):
-    settings, workdir = calm["device"]
-    read, built, state = experiment.restore(workdir)
-    assert (read["model"], read["data"]) == (settings["model"], settings["data"])
-    assert int(state.step) == built.num_steps == 12
-    assert built.source.class_names == ("interphase", "metaphase")
-    arrays = checkpoint.restore(workdir / "checkpoints", jax.eval_shape(lambda: state), print)
-    assert leaves(state) == leaves(arrays)
+    settings, workdir, state = calm["device"]
+    found = experiment.restore(workdir)
+    assert found.settings == settings
+    assert int(found.state.step) == 12
+    assert found.source.class_names == ("interphase", "metaphase")
+    encode, _ = experiment.coder(found)
+    other, _ = experiment.coder(found._replace(state=state))
+    images = found.source.splits["test"].arrays["image"].astype(np.float32) / 255
+    np.testing.assert_array_equal(encode(images)[0], other(images)[0])
+    assert leaves(found.state) == leaves(state)
 
 
 def test_a_workdir_without_a_checkpoint_is_named(tiny, tmp_path):

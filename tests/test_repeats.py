@@ -71,11 +71,9 @@ def test_udr_compares_the_models_on_the_same_images(workdir):
     found = json.loads((workdir / "scores.json").read_text())["udr"]
     codes, kls = [], []
     for k in range(2):
-        _, built, state = experiment.restore(workdir / f"run{k}")
-        images = built.source.splits["test"].arrays["image"].astype(np.float32) / 255
-        mean, logvar = (
-            np.asarray(part) for part in experiment.coder(built.model, state.params, state.extra)[0](images)
-        )
+        trained = experiment.restore(workdir / f"run{k}")
+        images = trained.source.splits["test"].arrays["image"].astype(np.float32) / 255
+        mean, logvar = (np.asarray(part) for part in experiment.coder(trained)[0](images))
         codes.append(mean)
         kls.append(latents.kl_per_latent(mean, logvar))
     assert found["images"] == 60

@@ -1,0 +1,129 @@
+"""Every config, found by itself: it loads, builds, trains and reports at size tiny."""
+
+import ast
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+
+from cellfx import experiment, repeats, results, settings
+from cellfx.cli import config
+
+FOLDER = Path(__file__).parents[2] / "configs"
+CONFIGS = sorted(str(path.relative_to(FOLDER.parent)) for path in FOLDER.rglob("[!_]*.py"))
+CLASSES = ("Interphase", "Metaphase", "MetaphaseAlignment", "Apoptosis")
+PLATES, CELLS = 10, 2
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """Images named as the config for nuclei expects: of every class ``CELLS`` cells on each of ``PLATES`` plates."""
+    folder, rng = tmp_path_factory.mktemp("data") / "cells", np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for plate in range(PLATES):
+            for cell in range(CELLS):
+                image = rng.integers(0, 60, (20, 18), np.uint8) + np.uint8(40 * label)
+                tifffile.imwrite(
+                    folder / name / f"PL{plate}--x___P0000{cell}_01___T00071___X0566___Y0129____.tif", image
+                )
+    return folder
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("CELLFX_CACHE", str(tmp_path_factory.getbasetemp() / "prepared"))
+
+
+def tiny(path, folder):
+    loaded = settings.to_dict(config.load(f"{path}:tiny").values)
+    loaded["train"]["num_devices"] = 1
+    if "folder" in loaded["data"]:
+        loaded["data"]["folder"] = str(folder)
+    return loaded
+
+
+def test_configs_are_found():
+    assert {"configs/tcvae.py", "configs/tcvae_nuclei.py", "configs/tcvae_sprites.py"} <= set(CONFIGS)
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_a_config_trains_and_reports_at_size_tiny(path, cells, own_cache, compiled_once, tmp_path):
+    loaded, workdir = tiny(path, cells), tmp_path / "run"
+    scores = repeats.run(loaded, workdir)
+    assert settings.read(workdir) == loaded
+    written = json.loads((workdir / "scores.json").read_text())
+    assert written == json.loads(json.dumps(scores, default=float))
+    assert (workdir / "report.html").stat().st_size > 10_000
+    assert np.isfinite(scores["reconstruction_mse"])
+    if "classes" in loaded.get("probe", {}):
+        assert list(scores["probe"]["classes"]) == list(loaded["probe"]["classes"])
+        assert np.sum(scores["probe"]["confusion"]) == scores["probe"]["test_images"] > 0
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_every_key_of_the_full_size_is_known(path, cells, own_cache):
+    """Built on the data of size tiny, because nothing else of a section depends on how much data there is."""
+    full = settings.to_dict(config.load(path).values)
+    small = tiny(path, cells)
+    small["model"] = {**full["model"], "filters": small["model"]["filters"]}
+    small["optim"], small["probe"] = full["optim"], full["probe"]
+    small["train"] = {**full["train"], "num_devices": 1}
+    small["input"] = {**full["input"], "batch_size": small["input"]["batch_size"]}
+    assert set(full["data"]) <= {*small["data"], *settings.to_dict(config.load(f"{path}:tiny").values)["data"]}
+    built = experiment.build(small)
+    assert built.num_steps == full["train"]["num_epochs"] * built.feed.steps_per_epoch
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_a_config_is_short_and_says_what_it_is_for(path):
+    text = (FOLDER.parent / path).read_text()
+    assert len(text.splitlines()) <= 80
+    assert f"bin/train --config {path}" in ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_a_config_gives_a_new_object_every_time(path):
+    first, second = config.load(path).values, config.load(path).values
+    first.train.seed = 99
+    assert second.train.seed != 99
+    assert config.load(path).values == second
+
+
+def test_data_too_large_for_memory_trains_is_measured_and_embedded(cells, own_cache, compiled_once, tmp_path):
+    loaded, workdir = tiny("configs/tcvae_nuclei.py", cells), tmp_path / "run"
+    loaded["data"]["in_memory_gib"] = 0.0
+    scores = repeats.run(loaded, workdir)
+    assert repeats.evaluate(workdir) == scores
+    found = pl.read_parquet(results.embed(workdir, workdir / "latents.parquet"))
+    assert sorted(found["Metadata_File"]) == sorted(str(path.relative_to(cells)) for path in cells.rglob("*.tif"))
+    assert found["Metadata_Class"].to_list() == [name.partition("/")[0] for name in found["Metadata_File"]]
+    loaded["data"]["in_memory_gib"] = 1.0
+    whole = experiment.load_source(loaded["data"])
+    encode, _ = experiment.coder(experiment.restore(workdir))
+    for name, split in whole.splits.items():
+        mean = np.asarray(encode(split.arrays["image"].astype(np.float32) / 255)[0])
+        expected = dict(zip(split.metadata["Metadata_File"], mean, strict=True))
+        rows = found.filter(pl.col("Metadata_Split") == name)
+        latents = rows.select([column for column in found.columns if column.startswith("z")]).to_numpy()
+        for file, row in zip(rows["Metadata_File"], latents, strict=True):
+            np.testing.assert_allclose(row, expected[file], rtol=1e-4, atol=1e-5)
+
+
+def test_real_nuclei_train_and_report(data_folder, own_cache, compiled_once, tmp_path):
+    folder = data_folder / "mitocheck"
+    if not folder.is_dir():
+        pytest.skip(f"no mitocheck in CELLFX_DATA={data_folder}")
+    loaded = tiny("configs/tcvae_nuclei.py", folder)
+    loaded["probe"].update({"head": "logistic", "symmetries": False})
+    scores = repeats.run(loaded, tmp_path / "run")
+    assert list(scores["probe"]["classes"]) == ["interphase", "metaphase"]
+    assert scores["probe"]["train_images"] + scores["probe"]["test_images"] == 420 + 74 + 176
+    splits = experiment.restore(tmp_path / "run").source.splits
+    plates = {name: set(split.metadata["Metadata_Plate"]) for name, split in splits.items()}
+    assert all(plates.values())
+    assert not plates["test"] & (plates["train"] | plates["valid"])
+    assert sum(split.num_examples for split in splits.values()) == 3277
