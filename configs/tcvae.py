@@ -16,7 +16,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.input = ConfigDict({"pipeline": "pipeline", "batch_size": 256, "flips": True, "rotations": True})
     config.model = ConfigDict({"name": "tcvae", "latents": 32, "filters": (8, 16, 32, 64), "hidden": 256})
     config.model.update(
-        {"alpha": 1.0, "beta": 4.0, "gamma": 1.0, "estimator": "weighted", "scale": 0.1, "background": 0.1}
+        {"alpha": 1.0, "beta": 4.0, "gamma": 1.0, "estimator": "weighted", "scale": 0.2, "background": 0.1}
     )
     config.optim = ConfigDict({"name": "adam", "learning_rate": 5e-4})
     config.train = ConfigDict({"num_epochs": 5, "seed": 0, "steps_per_call": 10})

@@ -23,7 +23,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.input = ConfigDict({"pipeline": "pipeline", "batch_size": 128, "flips": True, "rotations": True})
     config.model = ConfigDict({"name": "tcvae", "latents": 32, "filters": (16, 32, 64, 64), "hidden": 256})
     config.model.update({"alpha": 1.0, "beta": 2.0, "gamma": 1.0, "estimator": "weighted"})
-    config.model.update({"scale": 0.065, "window_px": 14.0, "background": 0.1})
+    config.model.update({"scale": 0.1, "window_px": 14.0, "background": 0.1})
     config.optim = ConfigDict({"name": "adam", "learning_rate": 1e-3, "warm_up_rate": 0.05, "decay": "cosine"})
     config.train = ConfigDict({"num_epochs": 75, "seed": 0, "steps_per_call": 10})
     config.train.update({"log_every": 10, "eval_every": 200, "save_every": 200})

@@ -109,9 +109,11 @@ def _as_views(codes: np.ndarray) -> np.ndarray:
 
 def _fit(rows: np.ndarray, labels: np.ndarray, head: str, seed: int) -> list[Any]:
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
     weights = (len(labels) / np.maximum(np.bincount(labels), 1))[labels]
-    with warnings.catch_warnings():
+    # Products of these sizes lose by threads, and on a busy machine by a factor of 30.
+    with warnings.catch_warnings(), threadpool_limits(1):
         # Stopping a network after a fixed number of iterations is regularisation here, not a failure.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return [member.fit(rows, labels, sample_weight=weights / weights.mean()) for member in _members(head, seed)]
