@@ -181,7 +181,7 @@ def _report(lines: list, done: threading.Event) -> None:
     """Says every few seconds how far pip is."""
     start = time.monotonic()
     while not done.wait(TICK_SECONDS):
-        names = [line.split()[1] for line in lines if line.startswith("Collecting ")]
+        names = [line.split()[1] for line in lines if line.startswith(("Collecting ", "Processing "))]
         unpacking = any(line.startswith("Installing collected packages") for line in lines)
         now = "unpacking them" if unpacking else f"now {names[-1]}" if names else "looking for the package index"
         _say(f"{time.monotonic() - start:4.0f} s, {len(names)} packages found; {now}")

@@ -220,6 +220,21 @@ def test_a_mere_folder_named_cellfx_is_no_environment_that_has_it(clone, tmp_pat
     assert json.loads(result.stdout)[0] == str(clone / ".venv")
 
 
+def test_an_interrupted_installation_says_what_happens_next(clone):
+    (clone / "constraints.txt").write_text("# interrupted\n")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command(clone), env=environment(TEST_HANG="3"), **pipes)
+    while not (clone / "hanging").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "cellfx: interrupted; the next start takes the installation up again"
+    assert "Traceback" not in error
+    assert not (clone / ".venv" / "cellfx.json").exists()
+
+
 def test_without_a_network_one_line_says_so(clone):
     (clone / "constraints.txt").write_text("# without a network\n")
     extra = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
