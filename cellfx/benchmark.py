@@ -15,12 +15,11 @@ from typing import Any
 
 import jax
 
-from cellfx import experiment
+from cellfx import experiment, presentation
 from cellfx.data.source import Source
 from cellfx.settings import Config, check_sections, named, to_dict, write_whole
 from cellfx.training import parallel
 from cellfx.training.state import create_state
-from cellfx.training.step import train_step
 
 PIPELINES = ("device", "pipeline")
 Train = Callable[[int], float]
@@ -68,7 +67,7 @@ def benchmark(config: Config, output: Path | None = None, peer: Path | None = No
         "contenders": measured,
         "peak_memory_bytes": _peak_memory(),
         "devices": [device.device_kind for device in built.devices],
-        "versions": experiment.versions(),
+        "versions": presentation.versions(),
         "config": settings,
     }
     for name, ratio in result["ratios"].items():
@@ -86,8 +85,7 @@ def _contender(built: experiment.Experiment, settings: Config, pipeline: str) ->
     options |= {"steps_per_call": training.steps_per_call, "seed": training.seed, "axis_name": axis_name}
     feed = named("data", "input", {"pipeline": pipeline, **options}, built.source.splits["train"], name_key="pipeline")
     resident = parallel.place(feed.resident, built.devices)
-    step = train_step(built.model, built.optimizers, axis_name, training.compute_dtype)
-    program = parallel.mapped(step, feed.read, training.steps_per_call, built.devices, axis_name)
+    program = parallel.mapped(built.step, feed.read, training.steps_per_call, built.devices, axis_name)
     state = create_state(built.model, built.optimizers, jax.random.key(training.seed))
     state, inputs = parallel.place(state, built.devices), feed.stacked(0)
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-import cellfx
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
@@ -19,7 +18,7 @@ from cellfx.training.progress import progress, silent
 from cellfx.training.state import create_state
 from cellfx.training.step import train_step
 from cellfx.training.writer import Writer, read_metrics
-from cellfx.types import Batch, Model, Spec, TrainState
+from cellfx.types import Batch, Model, Spec, StepFn, TrainState
 
 EVALUATION_SEED = 1
 
@@ -33,6 +32,7 @@ class Experiment(NamedTuple):
         model: for programs over ``devices``.
         optimizers: by player.
         feed: training batches, its resident arrays placed.
+        step: the training step, for a program over ``devices``.
         devices: of all hosts.
         num_steps: of the whole run.
         batch_size: of the global batch.
@@ -44,6 +44,7 @@ class Experiment(NamedTuple):
     model: Model
     optimizers: Mapping[str, optax.GradientTransformation]
     feed: Feed
+    step: StepFn
     devices: tuple[jax.Device, ...]
     num_steps: int
     batch_size: int
@@ -84,8 +85,9 @@ def build(config: Config) -> Experiment:
     feed = _feed(source, settings["input"], training, axis_name)
     num_steps = training.num_epochs * feed.steps_per_epoch
     optimizers = {player: _optimizer(settings["optim"], num_steps) for player in model.losses}
+    step = train_step(model, optimizers, axis_name, training.compute_dtype)
     feed = feed._replace(resident=parallel.place(feed.resident, devices))
-    return Experiment(source, spec, model, optimizers, feed, devices, num_steps, batch_size, training)
+    return Experiment(source, spec, model, optimizers, feed, step, devices, num_steps, batch_size, training)
 
 
 def run(config: Config, workdir: Path) -> dict[str, Any]:
@@ -112,8 +114,9 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
 def train(experiment: Experiment, workdir: Path) -> TrainState:
     """Trains from the newest good checkpoint of the workdir, or from the start, to the end."""
     training, axis_name = experiment.training, experiment.spec.axis_name
-    step = train_step(experiment.model, experiment.optimizers, axis_name, training.compute_dtype)
-    program = parallel.mapped(step, experiment.feed.read, training.steps_per_call, experiment.devices, axis_name)
+    program = parallel.mapped(
+        experiment.step, experiment.feed.read, training.steps_per_call, experiment.devices, axis_name
+    )
     primary = jax.process_index() == 0
     state = parallel.place(_initial_state(experiment, workdir), experiment.devices)
     with Writer(workdir, int(state.step), say) as writer:
@@ -142,7 +145,7 @@ def report(trained: Trained, workdir: Path) -> dict[str, Any]:
     """
     found = measure(trained)
     rows = read_metrics(workdir / "metrics.jsonl")
-    presentation.write(found, workdir, rows, trained.settings, versions())
+    presentation.write(found, workdir, rows, trained.settings)
     say(findings.summary(found.scores))
     say(f"report: {workdir / 'report.html'}")
     return found.scores
@@ -206,16 +209,6 @@ def prepare(config: Config) -> None:
     counts = ", ".join(f"{name} {split.num_examples:,}" for name, split in source.splits.items())
     size = "x".join(map(str, source.image_shape))
     say(f"{source.name}: {size} images, {counts}, classes {', '.join(source.class_names) or 'none'}")
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on, and the devices it was computed on."""
-    from importlib.metadata import version
-
-    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    kinds = sorted({device.device_kind for device in jax.devices()})
-    found = {name: version(name) for name in names}
-    return {"cellfx": cellfx.__version__, **found, "devices": f"{jax.device_count()} x {', '.join(kinds)}"}
 
 
 def say(line: str) -> None:

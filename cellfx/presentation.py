@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
+import cellfx
 from cellfx.analysis import charts, figures, interpolation, latents, traversal
 from cellfx.analysis.factors import rank_correlation
 from cellfx.analysis.report import Card, Picture, Section, Table, report
@@ -39,7 +41,6 @@ def write(
     workdir: Path,
     rows: Sequence[Mapping[str, Any]],
     config: Mapping[str, Any],
-    versions: Mapping[str, str],
 ) -> None:
     """Writes scores.json, figures/*.png and report.html, each whole or not at all.
 
@@ -48,7 +49,6 @@ def write(
         workdir: of the run.
         rows: of metrics.jsonl.
         config: of the run.
-        versions: name -> version of what it was made with.
     """
     write_whole(workdir / "scores.json", json.dumps(found.scores, indent=2, default=float).encode())
     parts = {"Images": _of_images(found), "Latents": _of_latents(found), "Training": _of_training(rows)}
@@ -60,7 +60,7 @@ def write(
         _cards(found.scores, rows),
         subtitle=f"{workdir.name} · {found.scores['test_images']:,} test images",
         config=config,
-        versions=versions,
+        versions=versions(),
     )
     write_whole(workdir / "report.html", page.encode())
 
@@ -72,6 +72,16 @@ TEXTS = {
     "Training": "Every term of the loss as it went, in nats per image. The total correlation and its companions have "
     "the estimator's constant subtracted: independent latents read 0.",
 }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on, and the devices it was computed on."""
+    from importlib.metadata import version
+
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    kinds = sorted({device.device_kind for device in jax.devices()})
+    found = {name: version(name) for name in names}
+    return {"cellfx": cellfx.__version__, **found, "devices": f"{jax.device_count()} x {', '.join(kinds)}"}
 
 
 def traversal_figures(decode: Decode, codes: latents.Latents) -> list[Figure]:

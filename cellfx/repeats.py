@@ -131,7 +131,7 @@ def _report(settings: Config, repeats: Repeats, workdir: Path) -> dict[str, Any]
         ],
         [_card(name, part) for name, part in spreads.items()],
         config=settings,
-        versions=experiment.versions(),
+        versions=presentation.versions(),
     )
     write_whole(workdir / "scores.json", json.dumps(scores, indent=2).encode())
     write_whole(workdir / "report.html", page.encode())

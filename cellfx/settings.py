@@ -8,7 +8,8 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import jax
 
@@ -77,7 +78,21 @@ def call(factory: Callable[..., Any], section: str, settings: Mapping[str, Any],
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise ValueError(f"unknown config key {section}.{unknown[0]}; {_nearest(unknown[0], known)}")
+    annotations = get_type_hints(factory)
+    for name, value in settings.items():
+        _check_type(f"{section}.{name}", value, annotations.get(name, Any))
     return factory(*arguments, **settings)
+
+
+def _check_type(key: str, value: Any, annotation: Any) -> None:
+    """Raises a ValueError where a number, text or switch was expected and something else was got."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    plain = {bool: (bool,), int: (int,), float: (int, float), str: (str,), type(None): (type(None),)}
+    if not all(kind in plain for kind in kinds):
+        return
+    if type(value) not in [accepted for kind in kinds for accepted in plain[kind]]:
+        names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise ValueError(f"wrong type for config key {key}: got {value!r}, expected {names}; correct it")
 
 
 def check_sections(settings: Mapping[str, Any]) -> None:

@@ -34,7 +34,8 @@ def run(
         argv: arguments without the program; those of the process where None.
 
     Returns:
-        Exit status: 0, 2 where the user can mend what was wrong (said in one line on stderr), 130 where interrupted.
+        Exit status: 0, 2 where the user can mend what was wrong (said in one line on stderr), 130 or 143 where
+        interrupted or terminated.
     """
     values = flags.FlagValues()
     define(values)
@@ -54,6 +55,9 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if hasattr(error, "exit_status"):  # a training that a signal ended after its state was saved
+            print(f"{name}: {error}", file=sys.stderr)
+            return error.exit_status
         if debug or not _is_users(error):
             raise
         print(f"{name}: {_one_line(error)}", file=sys.stderr)
