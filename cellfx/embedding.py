@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellfx.data.source import SPLITS, Source, Split, iterate, to_float
-from cellfx.findings import BATCH_SIZE, Encode
+from cellfx.subject import BATCH_SIZE, Encode
 
 ROWS_PER_WRITE = 65_536
 """Rows of a Parquet row group, and of what is held in memory at a time."""

@@ -12,6 +12,7 @@ from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
 from cellfx.settings import Config, Training, call, check_owner, check_sections, claim, named, read, to_dict
+from cellfx.subject import Decode, Encode, Subject
 from cellfx.training import checkpoint, loop, parallel
 from cellfx.training.evaluate import evaluator
 from cellfx.training.progress import progress, silent
@@ -158,7 +159,7 @@ def measure(trained: Trained) -> findings.Found:
         ValueError: the section is wrong.
     """
     options = {"seed": trained.settings["train"].get("seed", 0), **trained.settings.get("probe", {})}
-    subject = findings.Subject(trained.source, *coder(trained), int(trained.state.step))
+    subject = Subject(trained.source, *coder(trained), int(trained.state.step))
     return call(findings.measure, "probe", options, subject)
 
 
@@ -180,7 +181,7 @@ def restore(workdir: Path) -> Trained:
     return Trained(settings, source, model, state)
 
 
-def coder(trained: Trained) -> tuple[findings.Encode, findings.Decode]:
+def coder(trained: Trained) -> tuple[Encode, Decode]:
     """Encode and decode of a trained model, compiled, as functions of images and latents alone."""
     encode, decode = jax.jit(trained.model.encode), jax.jit(trained.model.decode)
     params, extra = jax.device_put((trained.state.params, trained.state.extra), jax.local_devices()[0])

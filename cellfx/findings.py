@@ -1,42 +1,21 @@
 """What a trained model turns out to have learnt: numbers and arrays, nothing drawn or written."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellfx.analysis import disentanglement, latents, probe
+from cellfx.analysis import disentanglement, latents
 from cellfx.analysis.factor_vae import factor_vae
-from cellfx.data.source import Source, Split, iterate, to_float
+from cellfx.data.source import Source, Split, to_float
+from cellfx.probing import Probed, probe_latents
+from cellfx.subject import Subject, batches, judged_split
 
-Encode = Callable[[np.ndarray], tuple[Any, Any]]
-Decode = Callable[[np.ndarray], Any]
-
-BATCH_SIZE = 256
-MAX_IMAGES = 20_000
-"""Images of a split that are looked at; more would not change a figure, and codes of billions would not fit."""
-MAX_PROBE_TRAIN, MAX_PROBE_TEST = 1_000, 2_000
-"""Images that the probe learns from and is judged on: it is a small classifier, trained in seconds."""
+NUM_SHOWN = 20
 FACTOR_BINS = 10
 MIN_FACTOR_IMAGES = 100
 """Images from which scores of disentanglement are given; they count images by factor and by latent."""
-
-
-class Subject(NamedTuple):
-    """A trained model and the data it was trained for.
-
-    Attributes:
-        source: the data.
-        encode: x (B, H, W, C) float32 -> (mean, logvar), each (B, L).
-        decode: z (B, L) -> x.
-        step: training steps that it has behind it.
-    """
-
-    source: Source
-    encode: Encode
-    decode: Decode
-    step: int
 
 
 class Found(NamedTuple):
@@ -45,22 +24,22 @@ class Found(NamedTuple):
     Attributes:
         subject: the model.
         codes: of the images that the figures are about, those of the test split.
-        images: (n, H, W, C) the first of them, in [0, 1].
+        images: (n, H, W, C) some of them, in [0, 1]; in turn of the classes that the probe tells apart.
+        shown: (n,) their rows in ``codes``.
         reconstructions: (n, H, W, C) of the same.
         kl: (L,) nats per example.
         scores: everything that goes to scores.json.
-        probe_names: classes that the probe tells apart; empty without labels.
-        confusion: (K, K) counts of the probe; None without labels.
+        probed: what a classifier made of the latents; None without labels.
     """
 
     subject: Subject
     codes: latents.Latents
     images: np.ndarray
+    shown: np.ndarray
     reconstructions: np.ndarray
     kl: np.ndarray
     scores: dict[str, Any]
-    probe_names: tuple[str, ...] = ()
-    confusion: np.ndarray | None = None
+    probed: Probed | None = None
 
 
 def measure(
@@ -82,11 +61,12 @@ def measure(
         symmetries: the probe sees the latents of all flips and 90-degree rotations of an image and averages over them.
         factor_votes: votes of the FactorVAE score.
     """
-    split = _judged(subject.source)
-    codes = latents.encode_batches(subject.encode, _batches(split))
-    images = np.concatenate([batch["image"] for batch in itertools.islice(_batches(split), 1)])[:20]
-    images = images[: min(len(images), split.num_examples)]
-    reconstructed = np.asarray(subject.decode(codes.mean[: len(images)]))
+    split = judged_split(subject.source)
+    codes = latents.encode_batches(subject.encode, batches(split))
+    rows = _shown(subject.source, codes, classes, seed) if split.arrays is not None else np.arange(NUM_SHOWN)
+    images = _images(split, rows)
+    rows = rows[: len(images)]
+    reconstructed = np.asarray(subject.decode(codes.mean[rows]))
     kl = latents.kl_per_latent(codes.mean, codes.logvar)
     scores: dict[str, Any] = {
         "step": subject.step,
@@ -96,11 +76,12 @@ def measure(
         "active_latents": len(latents.active_latents(kl)),
         "kl_per_latent": [float(value) for value in kl],
     }
-    found = Found(subject, codes, images, reconstructed, kl, scores)
+    found = Found(subject, codes, images, rows, reconstructed, kl, scores)
     if codes.factors is not None and len(codes.mean) >= MIN_FACTOR_IMAGES:
         scores["disentanglement"] = _disentanglement(subject, split, codes, seed, factor_votes)
     if codes.label is not None and len(subject.source.class_names) > 1:
-        return _probed(found, classes, head, symmetries, seed)
+        probed = probe_latents(subject, classes, head, symmetries, seed)
+        found = found._replace(probed=probed, scores={**scores, "probe": probed.scores})
     return found
 
 
@@ -119,33 +100,29 @@ def summary(scores: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def symmetric_views(images: np.ndarray) -> list[np.ndarray]:
-    """(B, H, W, C) -> its flips and, where it is square, its 90-degree rotations: 8 or 4 arrays of the same shape."""
-    flipped = [images[:, ::a, ::b] for a in (1, -1) for b in (1, -1)]
-    if images.shape[1] != images.shape[2]:
-        return flipped
-    return flipped + [view.swapaxes(1, 2) for view in flipped]
+def _shown(
+    source: Source, codes: latents.Latents, classes: Mapping[str, Sequence[str]] | None, seed: int
+) -> np.ndarray:
+    """Rows of images for the figures: random, one of each of the probe's classes in turn."""
+    order = np.random.default_rng(seed).permutation(len(codes.mean))
+    if codes.label is None or not source.class_names:
+        return order[:NUM_SHOWN]
+    wanted = {name: (name,) for name in source.class_names} if classes is None else classes
+    members = [[source.class_names.index(m) for m in names if m in source.class_names] for names in wanted.values()]
+    queues = [order[np.isin(codes.label[order], labels)] for labels in members]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*queues, fillvalue=-1))
+    return np.fromiter(itertools.islice((row for row in turns if row >= 0), NUM_SHOWN), np.int64)
 
 
-def judged_batches(source: Source, count: int) -> list[dict[str, np.ndarray]]:
-    """About the first ``count`` images of the split that a model is judged on, in batches with images in [0, 1]."""
-    return list(itertools.islice(_batches(_judged(source)), -(-count // BATCH_SIZE)))
-
-
-def _judged(source: Source) -> Split:
-    """The test split, or where it is empty the newest thing to it."""
-    splits = (source.splits.get(name) for name in ("test", "valid", "train"))
-    return next(split for split in splits if split is not None and split.num_examples)
-
-
-def _batches(split: Split) -> Iterator[dict[str, np.ndarray]]:
-    for batch in itertools.islice(iterate(split, BATCH_SIZE), -(-MAX_IMAGES // BATCH_SIZE)):
-        yield {**batch, "image": to_float(batch["image"])}
+def _images(split: Split, rows: np.ndarray) -> np.ndarray:
+    if split.arrays is not None:
+        return to_float(split.arrays["image"][rows])
+    return next(batches(split))["image"][: min(len(rows), split.num_examples)]
 
 
 def _mean_squared_error(subject: Subject, split: Split) -> float:
     total, count = 0.0, 0
-    for batch in _batches(split):
+    for batch in batches(split):
         decoded = np.asarray(subject.decode(subject.encode(batch["image"])[0]))
         errors = np.mean(np.square(decoded - batch["image"]), axis=(1, 2, 3), dtype=np.float64)
         total, count = total + float(np.sum(errors * batch["mask"])), count + int(batch["mask"].sum())
@@ -194,75 +171,3 @@ def _sampler(
         return to_float(images[rng.choice(rows, count)])
 
     return sample, len(varying)
-
-
-def _probed(found: Found, classes: Mapping[str, Sequence[str]] | None, head: str, symmetries: bool, seed: int) -> Found:
-    """Adds what a small classifier on the latents, trained on the training and validation splits, makes of the test."""
-    source = found.subject.source
-    classes = {name: (name,) for name in source.class_names} if classes is None else classes
-    _check_classes(classes, source.class_names)
-    learnt = [source.splits[name] for name in ("train", "valid") if name in source.splits]
-    train_codes, train_labels = _labelled(found.subject, learnt, classes, symmetries, MAX_PROBE_TRAIN, seed)
-    test_codes, test_labels = _labelled(found.subject, [_judged(source)], classes, symmetries, MAX_PROBE_TEST, seed)
-    judged = probe.probe(train_codes, train_labels, test_codes, test_labels, head, seed)
-    scores = {
-        **found.scores,
-        "probe": {
-            "head": head,
-            "views": len(train_codes),
-            "classes": {name: list(members) for name, members in classes.items()},
-            "train_images": len(train_labels),
-            "test_images": len(test_labels),
-            "balanced_accuracy": judged.balanced_accuracy,
-            "accuracy": judged.accuracy,
-            "confusion": judged.confusion.tolist(),
-        },
-    }
-    return found._replace(scores=scores, probe_names=tuple(classes), confusion=judged.confusion)
-
-
-def _labelled(
-    subject: Subject,
-    splits: Sequence[Split],
-    classes: Mapping[str, Sequence[str]],
-    symmetries: bool,
-    limit: int,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (V, N, L) and labels (N,) of at most about ``limit`` images of the wanted classes."""
-    names = subject.source.class_names
-    label_of = np.full(len(names), -1)
-    for label, members in enumerate(classes.values()):
-        label_of[[names.index(member) for member in members]] = label
-    codes, labels = [], []
-    total = sum(split.num_examples for split in splits)
-    for split in splits:
-        count = -(-limit * split.num_examples // total)
-        for batch in _batches(_some_of(split, label_of, count, seed)):
-            wanted = (label_of[batch["label"]] >= 0) & (batch["mask"] > 0)
-            if wanted.any():
-                views = symmetric_views(batch["image"]) if symmetries else [batch["image"]]
-                codes.append(np.stack([np.asarray(subject.encode(view)[0])[wanted] for view in views]))
-                labels.append(label_of[batch["label"]][wanted])
-    if not codes:
-        raise ValueError(
-            f"no image to probe: got none of the classes {list(classes)}, expected some; change probe.classes"
-        )
-    return np.concatenate(codes, axis=1), np.concatenate(labels)
-
-
-def _some_of(split: Split, label_of: np.ndarray, count: int, seed: int) -> Split:
-    """Randomly chosen images of the wanted classes; of a stream, which is mixed, the first ones of any class."""
-    if split.arrays is None:
-        return split._replace(num_examples=min(split.num_examples, count))
-    rows = np.flatnonzero(label_of[split.arrays["label"]] >= 0)
-    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:count])
-    return Split(len(rows), {key: split.arrays[key][rows] for key in ("image", "label")})
-
-
-def _check_classes(classes: Mapping[str, Sequence[str]], known: Sequence[str]) -> None:
-    unknown = [member for members in classes.values() for member in members if member not in known]
-    if unknown:
-        raise ValueError(
-            f"unknown class in probe.classes: got {unknown[0]!r}, expected one of {', '.join(known)}; correct the name"
-        )

@@ -12,8 +12,9 @@ import cellfx
 from cellfx.analysis import charts, figures, interpolation, latents, traversal
 from cellfx.analysis.factors import rank_correlation
 from cellfx.analysis.report import Card, Picture, Section, Table, report
-from cellfx.findings import Decode, Found
+from cellfx.findings import Found
 from cellfx.settings import write_whole
+from cellfx.subject import Decode
 
 MAX_TRAVERSED = 12
 SCATTERED = 3_000
@@ -85,7 +86,7 @@ def versions() -> dict[str, str]:
 
 
 def traversal_figures(decode: Decode, codes: latents.Latents) -> list[Figure]:
-    """What each of the most informative latents does, around the prior mean and around the first image's code.
+    """What each of the most informative latents does, around the prior mean and around a typical image's code.
 
     Args:
         decode: z -> x.
@@ -96,12 +97,13 @@ def traversal_figures(decode: Decode, codes: latents.Latents) -> list[Figure]:
     names = [f"z{latent} · {kl[latent]:.2f} nats" for latent in order]
     alt = f"Decoded images while one of the latents {_listed(order)} moves at a time"
     prior, seen = traversal.prior_values(len(kl)), traversal.data_values(codes.mean)
-    typical = traversal.traverse(decode, np.zeros(len(kl), np.float32), prior, order)
-    single = traversal.traverse(decode, codes.mean[0], seen, order)
+    around_prior = traversal.traverse(decode, np.zeros(len(kl), np.float32), prior, order)
+    typical_row = np.argmin(np.sum(np.square(codes.mean - codes.mean.mean(axis=0)), axis=1))
+    single = traversal.traverse(decode, codes.mean[typical_row], seen, order)
     note = "Values run from the 2nd to the 98th percentile of the images' codes."
-    drawn = figures.traversals(single, seen[order], names, "one cell's code", note)
+    drawn = figures.traversals(single, seen[order], names, "a typical cell's code", note)
     return [
-        Figure("traversals", figures.traversals(typical, prior[order], names), alt),
+        Figure("traversals", figures.traversals(around_prior, prior[order], names), alt),
         Figure("traversals_of_a_cell", drawn, alt),
     ]
 
@@ -110,8 +112,8 @@ def _of_images(found: Found) -> list[Figure]:
     decode, count = found.subject.decode, len(found.kl)
     rng = np.random.default_rng(0)
     imagined = np.asarray(decode(rng.standard_normal((20, count)).astype(np.float32)))
-    pairs = min(len(found.codes.mean) // 2, 4)
-    start, end = found.codes.mean[:pairs], found.codes.mean[pairs : 2 * pairs]
+    pairs = min(len(found.shown) // 2, 4)
+    start, end = found.codes.mean[found.shown[: 2 * pairs : 2]], found.codes.mean[found.shown[1 : 2 * pairs : 2]]
     drawn = [
         Figure(
             "reconstructions",
@@ -149,11 +151,11 @@ def _of_latents(found: Found) -> list[Figure]:
                 f"Images in the plane of latents z{first} and z{second}, coloured by class",
             )
         )
-    if found.confusion is not None:
+    if found.probed is not None:
         drawn.append(
             Figure(
                 "confusion",
-                charts.confusion(found.confusion, found.probe_names),
+                charts.confusion(found.probed.confusion, found.probed.names),
                 "Confusion matrix of a small "
                 f"classifier on the latents, balanced accuracy {found.scores['probe']['balanced_accuracy']:.3f}",
             )

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from cellfx import experiment, findings, presentation, results
+from cellfx import experiment, presentation, results
 from cellfx.analysis import charts, latents, ranking
 from cellfx.analysis.report import Card, Picture, Section, Table, report
 from cellfx.settings import Config, call, check_owner, claim, read, to_dict, write_whole
+from cellfx.subject import batches, judged_split
 
 KINDS = ("seed", "fold")
 SPREADS = {
@@ -162,7 +163,7 @@ def _ranked(repeats: Repeats, workdir: Path) -> dict[str, Any]:
     codes, kls, images = [], [], None
     for k in range(repeats.num_runs):
         trained = experiment.restore(workdir / f"run{k}")
-        images = findings.judged_batches(trained.source, UDR_IMAGES) if images is None else images
+        images = list(batches(judged_split(trained.source), UDR_IMAGES)) if images is None else images
         encode, _ = experiment.coder(trained)
         encoded = latents.encode_batches(encode, images)
         codes.append(encoded.mean)

@@ -9,6 +9,7 @@ from cellfx import embedding, findings, presentation
 from cellfx.analysis import latents
 from cellfx.data.source import SPLITS, Source, Split
 from cellfx.experiment import Trained, coder, load_source, measure, report, restore, say
+from cellfx.subject import batches, judged_split
 
 TRAVERSED_IMAGES = 2_000
 
@@ -37,7 +38,7 @@ def traverse(workdir: Path) -> list[Path]:
     workdir = Path(workdir)
     trained = restore(workdir)
     encode, decode = coder(trained)
-    codes = latents.encode_batches(encode, findings.judged_batches(trained.source, TRAVERSED_IMAGES))
+    codes = latents.encode_batches(encode, list(batches(judged_split(trained.source), TRAVERSED_IMAGES)))
     drawn = presentation.traversal_figures(decode, codes)
     presentation.save(drawn, workdir)
     paths = [workdir / "figures" / f"{figure.name}.png" for figure in drawn]

@@ -4,7 +4,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from cellfx import embedding, experiment, findings, results
+from cellfx import embedding, experiment, results, subject
 from cellfx.data.cpu_tensorflow import import_tensorflow
 from cellfx.data.source import SPLITS, Source, Split
 
@@ -175,8 +175,8 @@ def test_what_cannot_be_written_is_refused_before_the_run_is_read(tmp_path, monk
 
 
 def test_memory_is_bounded_by_the_rows_of_a_write(monkeypatch):
-    monkeypatch.setattr(embedding, "ROWS_PER_WRITE", 2 * findings.BATCH_SIZE)
-    source = of_counts({"train": 5 * findings.BATCH_SIZE + 3, "test": 9})
+    monkeypatch.setattr(embedding, "ROWS_PER_WRITE", 2 * subject.BATCH_SIZE)
+    source = of_counts({"train": 5 * subject.BATCH_SIZE + 3, "test": 9})
     sizes = [len(rows.latents) for rows in embedding.table(source, encode, embedding.chosen(source))]
     assert sizes == [512, 512, 256 + 3, 9]
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cellfx import findings
+from cellfx import findings, probing, subject
 from cellfx.data.source import Source, Split
 
 SIDE = 6
@@ -42,7 +42,7 @@ def undo(z):
 
 def measured(encode=told, decode=undo, of=None, **settings):
     settings = {"head": "logistic", "symmetries": False, "factor_votes": 60, **settings}
-    return findings.measure(findings.Subject(of or source(), encode, decode, 7), 0, **settings)
+    return findings.measure(subject.Subject(of or source(), encode, decode, 7), 0, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_an_encoder_that_is_told_the_factors_scores_1(perfect):
     assert scores["probe"]["balanced_accuracy"] == scores["probe"]["accuracy"] == 1
     assert scores["probe"]["train_images"] == 3 * SIDE**3
     assert scores["probe"]["test_images"] == scores["test_images"] == 2 * SIDE**3
-    np.testing.assert_array_equal(perfect.confusion, np.diag([SIDE**3, SIDE**3]))
+    np.testing.assert_array_equal(perfect.probed.confusion, np.diag([SIDE**3, SIDE**3]))
     assert scores["active_latents"] == 3
 
 
@@ -67,7 +67,9 @@ def test_a_decoder_that_undoes_the_encoder_has_no_error(perfect):
     assert perfect.scores["reconstruction_mse"] == 0
     np.testing.assert_array_equal(perfect.images, perfect.reconstructions)
     assert len(perfect.images) == 20
-    np.testing.assert_array_equal(perfect.images, perfect.subject.source.splits["test"].arrays["image"][:20])
+    stored = perfect.subject.source.splits["test"].arrays
+    np.testing.assert_array_equal(perfect.images, stored["image"][perfect.shown])
+    assert np.bincount(stored["label"][perfect.shown]).tolist() == [10, 10]
 
 
 def test_every_score_says_how_it_was_measured(perfect):
@@ -126,10 +128,10 @@ def three_classes():
 
 def test_classes_are_counted_as_one_or_left_out():
     found = measured(of=three_classes(), classes={"size": ("small", "large"), "other": ("odd",)}, factor_votes=1)
-    assert found.probe_names == ("size", "other")
-    assert found.confusion.sum() == 2 * SIDE**3
+    assert found.probed.names == ("size", "other")
+    assert found.probed.confusion.sum() == 2 * SIDE**3
     left = measured(of=three_classes(), classes={"small": ("small",), "large": ("large",)}, factor_votes=1)
-    assert left.confusion.sum() == np.sum(three_classes().splits["test"].arrays["label"] < 2)
+    assert left.probed.confusion.sum() == np.sum(three_classes().splits["test"].arrays["label"] < 2)
     assert left.scores["probe"]["balanced_accuracy"] == 1
     assert left.scores["probe"]["classes"] == {"small": ["small"], "large": ["large"]}
 
@@ -158,7 +160,7 @@ def test_without_labels_and_factors_there_is_no_score_of_them():
         name: Split(len(part.arrays["image"]), {"image": part.arrays["image"]}) for name, part in plain.splits.items()
     }
     found = measured(of=plain._replace(splits=bare, class_names=(), factor_names=()))
-    assert found.confusion is None
+    assert found.probed is None
     assert {"probe", "disentanglement"} & set(found.scores) == set()
 
 
@@ -166,7 +168,7 @@ def test_without_labels_and_factors_there_is_no_score_of_them():
 def test_where_there_is_no_test_split_validation_judges(missing):
     of = source(**missing)
     of = of._replace(splits={name: part for name, part in of.splits.items() if part is not None})
-    (batch,) = findings.judged_batches(of, 5)
+    (batch,) = subject.batches(subject.judged_split(of), 5)
     np.testing.assert_array_equal(batch["image"][: SIDE**3], of.splits["valid"].arrays["image"])
     assert batch["mask"].sum() == SIDE**3
 
@@ -174,21 +176,21 @@ def test_where_there_is_no_test_split_validation_judges(missing):
 def test_stored_pixels_are_judged_as_floats():
     test = split()
     stored = test._replace(arrays={**test.arrays, "image": np.round(test.arrays["image"] * 255).astype(np.uint8)})
-    (batch, _) = findings.judged_batches(source(test=stored), 300)
+    (batch, _) = subject.batches(subject.judged_split(source(test=stored)), 300)
     np.testing.assert_array_equal(batch["image"], np.round(test.arrays["image"][:256] * 255) / np.float32(255))
 
 
 def test_views_are_the_symmetries_of_a_square():
     image = np.random.default_rng(0).random((1, 4, 4, 2))
     expected = {np.rot90(view, k).tobytes() for view in (image[0], image[0][:, ::-1]) for k in range(4)}
-    views = findings.symmetric_views(image)
+    views = probing.symmetric_views(image)
     assert {view[0].tobytes() for view in views} == expected
     assert len(views) == len(expected) == 8
 
 
 def test_views_of_a_rectangle_keep_its_shape():
     image = np.random.default_rng(0).random((2, 3, 4, 1))
-    views = findings.symmetric_views(image)
+    views = probing.symmetric_views(image)
     assert [view.shape for view in views] == [image.shape] * 4
     assert len({view.tobytes() for view in views}) == 4
     assert views[0].tobytes() == image.tobytes()

@@ -1,0 +1,117 @@
+"""What a small classifier makes of the latents: trained on codes of training images, judged on the test split."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cellfx.analysis import probe
+from cellfx.data.source import Split
+from cellfx.subject import Subject, batches, judged_split
+
+MAX_PROBE_TRAIN, MAX_PROBE_TEST = 1_000, 2_000
+"""Images that the probe learns from and is judged on: it is a small classifier, trained in seconds."""
+
+
+class Probed(NamedTuple):
+    """What the classifier made of the test images.
+
+    Attributes:
+        names: K classes that it tells apart.
+        confusion: (K, K) counts, [true, predicted].
+        scores: for scores.json.
+    """
+
+    names: tuple[str, ...]
+    confusion: np.ndarray
+    scores: dict[str, Any]
+
+
+def probe_latents(
+    subject: Subject, classes: Mapping[str, Sequence[str]] | None, head: str, symmetries: bool, seed: int
+) -> Probed:
+    """Trains a classifier on the latents of training and validation images and judges it on the test images.
+
+    Args:
+        subject: the model and its data.
+        classes: see ``findings.measure``.
+        head: see ``analysis.probe``.
+        symmetries: see ``findings.measure``.
+        seed: of the classifier and of the choice of images.
+
+    Raises:
+        ValueError: an unknown class or head, or no image of the classes.
+    """
+    source = subject.source
+    classes = {name: (name,) for name in source.class_names} if classes is None else classes
+    _check_classes(classes, source.class_names)
+    learnt = [source.splits[name] for name in ("train", "valid") if name in source.splits]
+    train_codes, train_labels = _labelled(subject, learnt, classes, symmetries, MAX_PROBE_TRAIN, seed)
+    test_codes, test_labels = _labelled(subject, [judged_split(source)], classes, symmetries, MAX_PROBE_TEST, seed)
+    judged = probe.probe(train_codes, train_labels, test_codes, test_labels, head, seed)
+    scores = {
+        "head": head,
+        "views": len(train_codes),
+        "classes": {name: list(members) for name, members in classes.items()},
+        "train_images": len(train_labels),
+        "test_images": len(test_labels),
+        "balanced_accuracy": judged.balanced_accuracy,
+        "accuracy": judged.accuracy,
+        "confusion": judged.confusion.tolist(),
+    }
+    return Probed(tuple(classes), judged.confusion, scores)
+
+
+def _labelled(
+    subject: Subject,
+    splits: Sequence[Split],
+    classes: Mapping[str, Sequence[str]],
+    symmetries: bool,
+    limit: int,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (V, N, L) and labels (N,) of at most about ``limit`` images of the wanted classes."""
+    names = subject.source.class_names
+    label_of = np.full(len(names), -1)
+    for label, members in enumerate(classes.values()):
+        label_of[[names.index(member) for member in members]] = label
+    codes, labels = [], []
+    total = max(sum(split.num_examples for split in splits), 1)
+    for split in splits:
+        count = -(-limit * split.num_examples // total)
+        for batch in batches(_some_of(split, label_of, count, seed)):
+            wanted = (label_of[batch["label"]] >= 0) & (batch["mask"] > 0)
+            if wanted.any():
+                views = symmetric_views(batch["image"]) if symmetries else [batch["image"]]
+                codes.append(np.stack([np.asarray(subject.encode(view)[0])[wanted] for view in views]))
+                labels.append(label_of[batch["label"]][wanted])
+    if not codes:
+        raise ValueError(
+            f"no image to probe: got none of the classes {list(classes)}, expected some; change probe.classes"
+        )
+    return np.concatenate(codes, axis=1), np.concatenate(labels)
+
+
+def _some_of(split: Split, label_of: np.ndarray, count: int, seed: int) -> Split:
+    """Randomly chosen images of the wanted classes; of a stream, which is mixed, the first ones of any class."""
+    if split.arrays is None:
+        return split._replace(num_examples=min(split.num_examples, count))
+    rows = np.flatnonzero(label_of[split.arrays["label"]] >= 0)
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:count])
+    return Split(len(rows), {key: split.arrays[key][rows] for key in ("image", "label")})
+
+
+def _check_classes(classes: Mapping[str, Sequence[str]], known: Sequence[str]) -> None:
+    unknown = [member for members in classes.values() for member in members if member not in known]
+    if unknown:
+        raise ValueError(
+            f"unknown class in probe.classes: got {unknown[0]!r}, expected one of {', '.join(known)}; correct the name"
+        )
+
+
+def symmetric_views(images: np.ndarray) -> list[np.ndarray]:
+    """(B, H, W, C) -> its flips and, where it is square, its 90-degree rotations: 8 or 4 arrays of the same shape."""
+    flipped = [images[:, ::a, ::b] for a in (1, -1) for b in (1, -1)]
+    if images.shape[1] != images.shape[2]:
+        return flipped
+    return flipped + [view.swapaxes(1, 2) for view in flipped]
