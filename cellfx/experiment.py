@@ -11,8 +11,8 @@ import optax
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
-from cellfx.settings import Config, Training, call, check_owner, check_sections, claim, named, read, to_dict
-from cellfx.subject import Decode, Encode, Subject
+from cellfx.settings import Config, Training, call, check_owner, check_sections, claim, locked, named, read, to_dict
+from cellfx.subject import Decode, Encode, Subject, check_data
 from cellfx.training import checkpoint, loop, parallel
 from cellfx.training.evaluate import evaluator
 from cellfx.training.progress import progress, silent
@@ -78,15 +78,20 @@ def build(config: Config) -> Experiment:
     settings = to_dict(config)
     check_sections(settings)
     training = call(Training, "train", settings["train"])
-    devices = _devices(training.num_devices)
+    training.check()
+    call(findings.Options, "probe", settings.get("probe", {})).check()
+    devices = parallel.chosen_devices(training.num_devices)
     axis_name = parallel.axis_of(devices)
-    batch_size = settings["input"].get("batch_size", 0)
+    batch_size = settings["input"].get("batch_size")
+    if type(batch_size) is not int:
+        raise ValueError(f"input.batch_size is no number: got {batch_size!r}, expected a whole number; set it")
     parallel.local_batch_size(batch_size, len(devices))
     source, model, spec = _source_and_model(settings, axis_name)
     feed = _feed(source, settings["input"], training, axis_name)
     num_steps = training.num_epochs * feed.steps_per_epoch
     optimizers = {player: _optimizer(settings["optim"], num_steps) for player in model.losses}
     step = train_step(model, optimizers, axis_name, training.compute_dtype)
+    _state_shapes(model, optimizers)
     feed = feed._replace(resident=parallel.place(feed.resident, devices))
     return Experiment(source, spec, model, optimizers, feed, step, devices, num_steps, batch_size, training)
 
@@ -105,8 +110,10 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     workdir = Path(workdir)
     check_owner(workdir, config)
     experiment = build(config)
-    claim(workdir, config)
-    state = train(experiment, workdir)
+    with locked(workdir):
+        check_data(workdir, experiment.source)
+        claim(workdir, config)
+        state = train(experiment, workdir)
     if jax.process_index():
         return {}
     return report(Trained(to_dict(config), experiment.source, experiment.model, state), workdir)
@@ -158,9 +165,10 @@ def measure(trained: Trained) -> findings.Found:
     Raises:
         ValueError: the section is wrong.
     """
-    options = {"seed": trained.settings["train"].get("seed", 0), **trained.settings.get("probe", {})}
+    options = call(findings.Options, "probe", trained.settings.get("probe", {}))
+    options.check()
     subject = Subject(trained.source, *coder(trained), int(trained.state.step))
-    return call(findings.measure, "probe", options, subject)
+    return findings.measure(subject, trained.settings["train"].get("seed", 0), options)
 
 
 def restore(workdir: Path) -> Trained:
@@ -172,6 +180,7 @@ def restore(workdir: Path) -> Trained:
     workdir = Path(workdir)
     settings = read(workdir)
     source, model, _ = _source_and_model(settings, None)
+    check_data(workdir, source)
     optimizers = {player: _optimizer(settings["optim"], 1) for player in model.losses}
     state = checkpoint.restore(workdir / "checkpoints", _state_shapes(model, optimizers), say)
     if state is None:
@@ -245,9 +254,8 @@ def _validation(experiment: Experiment) -> Callable[[TrainState], Mapping[str, f
         return {**batch, "image": to_float(batch["image"])}
 
     measure = evaluator(experiment.model, floating, experiment.devices, experiment.spec.axis_name)
-    key = jax.random.key(EVALUATION_SEED)
-    batch_size = experiment.batch_size // jax.process_count()
-    return lambda state: measure(state.params, state.extra, iterate(split, batch_size), key, state.step)
+    key, size = jax.random.key(EVALUATION_SEED), experiment.batch_size
+    return lambda state: measure(state.params, state.extra, parallel.host_part(iterate(split, size)), key, state.step)
 
 
 def _feed(source: Source, section: Mapping[str, Any], training: Training, axis_name: str | None) -> Feed:
@@ -258,18 +266,9 @@ def _feed(source: Source, section: Mapping[str, Any], training: Training, axis_n
 def _optimizer(section: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
     optimizers = importlib.import_module("cellfx.training.optimizers")
     settings = dict(section)
-    name = settings.pop("name")
-    if not hasattr(optimizers, name):
-        raise ValueError(f"unknown optimiser: got {name!r}, expected 'adam'; correct optim.name")
-    return call(getattr(optimizers, name), "optim", {"total_steps": num_steps, **settings})
-
-
-def _devices(num_devices: int | None) -> tuple[jax.Device, ...]:
-    devices = jax.devices()
-    if num_devices is None:
-        return tuple(devices)
-    if not 1 <= num_devices <= len(devices):
+    name = settings.pop("name", None)
+    if name not in optimizers.NAMES:
         raise ValueError(
-            f"train.num_devices is out of range: got {num_devices}, expected 1 to {len(devices)}; lower it"
+            f"unknown optimiser: got {name!r}, expected one of {', '.join(optimizers.NAMES)}; correct optim.name"
         )
-    return tuple(devices[:num_devices])
+    return call(getattr(optimizers, name), "optim", {"total_steps": num_steps, **settings})

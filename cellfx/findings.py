@@ -8,9 +8,10 @@ import numpy as np
 
 from cellfx.analysis import disentanglement, latents
 from cellfx.analysis.factor_vae import factor_vae
+from cellfx.analysis.probe import HEADS
 from cellfx.data.source import Source, Split, to_float
 from cellfx.probing import Probed, probe_latents
-from cellfx.subject import Subject, batches, judged_split
+from cellfx.subject import Subject, batches, judged_name, judged_split
 
 NUM_SHOWN = 20
 FACTOR_BINS = 10
@@ -42,35 +43,49 @@ class Found(NamedTuple):
     probed: Probed | None = None
 
 
-def measure(
-    subject: Subject,
-    seed: int,
-    classes: Mapping[str, Sequence[str]] | None = None,
-    head: str = "mlp",
-    symmetries: bool = True,
-    factor_votes: int = 800,
-) -> Found:
-    """Measures a model on the test split; the arguments after ``seed`` are the config section ``probe``.
+class Options(NamedTuple):
+    """The config section ``probe``.
+
+    Attributes:
+        classes: name -> classes of the source that the probe counts as one; None takes the source's own. Images of
+            classes that are not named are left out.
+        head: classifier on the latents, one of ``analysis.probe.HEADS``.
+        symmetries: the probe sees the latents of all flips and 90-degree rotations of an image and averages over them.
+        factor_votes: votes of the FactorVAE score.
+    """
+
+    classes: Mapping[str, Sequence[str]] | None = None
+    head: str = "mlp"
+    symmetries: bool = True
+    factor_votes: int = 800
+
+    def check(self) -> None:
+        """Raises a ValueError for an unknown head or a number of votes below 1."""
+        if self.head not in HEADS:
+            raise ValueError(f"unknown probe.head: got {self.head!r}, expected one of {', '.join(HEADS)}; correct it")
+        if self.factor_votes < 1:
+            raise ValueError(f"probe.factor_votes is too small: got {self.factor_votes}, expected 1 or more; raise it")
+
+
+def measure(subject: Subject, seed: int, options: Options) -> Found:
+    """Measures a model on the test split, or where there is none on the validation split.
 
     Args:
         subject: the model and its data.
         seed: of every random choice.
-        classes: name -> classes of the source that the probe counts as one; None takes the source's own. Images of
-            classes that are not named are left out.
-        head: classifier on the latents, see ``analysis.probe``.
-        symmetries: the probe sees the latents of all flips and 90-degree rotations of an image and averages over them.
-        factor_votes: votes of the FactorVAE score.
+        options: what to measure.
     """
     split = judged_split(subject.source)
     codes = latents.encode_batches(subject.encode, batches(split))
-    rows = _shown(subject.source, codes, classes, seed) if split.arrays is not None else np.arange(NUM_SHOWN)
+    rows = _shown(subject.source, codes, options.classes, seed) if split.arrays is not None else np.arange(NUM_SHOWN)
     images = _images(split, rows)
     rows = rows[: len(images)]
     reconstructed = np.asarray(subject.decode(codes.mean[rows]))
     kl = latents.kl_per_latent(codes.mean, codes.logvar)
     scores: dict[str, Any] = {
         "step": subject.step,
-        "test_images": len(codes.mean),
+        "judged_on": judged_name(subject.source),
+        "judged_images": len(codes.mean),
         "reconstruction_mse": _mean_squared_error(subject, split),
         "kl": float(kl.sum()),
         "active_latents": len(latents.active_latents(kl)),
@@ -78,9 +93,10 @@ def measure(
     }
     found = Found(subject, codes, images, rows, reconstructed, kl, scores)
     if codes.factors is not None and len(codes.mean) >= MIN_FACTOR_IMAGES:
-        scores["disentanglement"] = _disentanglement(subject, split, codes, seed, factor_votes)
-    if codes.label is not None and len(subject.source.class_names) > 1:
-        probed = probe_latents(subject, classes, head, symmetries, seed)
+        scores["disentanglement"] = _disentanglement(subject, split, codes, seed, options.factor_votes)
+    labelled = codes.label is not None and len(subject.source.class_names) > 1
+    if labelled and judged_name(subject.source) != "train":
+        probed = probe_latents(subject, options.classes, options.head, options.symmetries, seed)
         found = found._replace(probed=probed, scores={**scores, "probe": probed.scores})
     return found
 
@@ -88,7 +104,7 @@ def measure(
 def summary(scores: Mapping[str, Any]) -> str:
     """The scores as a few lines of text."""
     lines = [
-        f"images {scores['test_images']:,}",
+        f"{scores['judged_images']:,} images of the {scores['judged_on']} split",
         f"reconstruction error {scores['reconstruction_mse']:.5f} per pixel (mean squared)",
         f"KL {scores['kl']:.2f} nats in {scores['active_latents']} active latents",
     ]

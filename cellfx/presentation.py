@@ -18,7 +18,7 @@ from cellfx.subject import Decode
 
 MAX_TRAVERSED = 12
 SCATTERED = 3_000
-UNITS = {"loss": "nats", "reconstruction": "nats", "kl": "nats", "total_correlation": "nats"}
+UNITS = {"vae/loss": "nats", "reconstruction": "nats", "kl": "nats", "total_correlation": "nats"}
 
 
 class Figure(NamedTuple):
@@ -59,7 +59,7 @@ def write(
         f"{config['model']['name']} on {found.subject.source.name}",
         sections,
         _cards(found.scores, rows),
-        subtitle=f"{workdir.name} · {found.scores['test_images']:,} test images",
+        subtitle=f"{workdir.name} · {found.scores['judged_images']:,} {found.scores['judged_on']} images",
         config=config,
         versions=versions(),
     )
@@ -141,7 +141,7 @@ def _of_latents(found: Found) -> list[Figure]:
                 f"Rank correlation of the latents {_listed(shown)} with the factors {', '.join(source.factor_names)}",
             )
         )
-    if codes.label is not None and source.class_names:
+    if codes.label is not None and source.class_names and len(found.kl) > 1:
         first, second = _separating(codes.mean, codes.label)
         some = slice(SCATTERED)
         drawn.append(
@@ -194,12 +194,16 @@ def save(drawn: Sequence[Figure], workdir: Path) -> list[Picture]:
 
 def _cards(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Card]:
     cards = [
-        Card("Reconstruction error", f"{scores['reconstruction_mse']:.5f}", "mean squared, per pixel, test split"),
+        Card(
+            "Reconstruction error",
+            f"{scores['reconstruction_mse']:.5f}",
+            f"mean squared, per pixel, {scores['judged_on']} split",
+        ),
         Card("Active latents", f"{scores['active_latents']} of {len(scores['kl_per_latent'])}", "KL above .01 nats"),
     ]
     if "probe" in scores:
         part = scores["probe"]
-        note = f"balanced, {part['head']} on latents, {part['test_images']:,} test images"
+        note = f"balanced, {part['head']} on latents, {part['test_images']:,} {part['judged_on']} images"
         cards.insert(0, Card("Class accuracy", f"{part['balanced_accuracy']:.1%}", note))
     if "disentanglement" in scores:
         cards.append(Card("MIG", f"{scores['disentanglement']['MIG']['score']:.3f}", "mutual information gap"))

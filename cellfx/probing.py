@@ -7,7 +7,7 @@ import numpy as np
 
 from cellfx.analysis import probe
 from cellfx.data.source import Split
-from cellfx.subject import Subject, batches, judged_split
+from cellfx.subject import Subject, batches, judged_name, judged_split
 
 MAX_PROBE_TRAIN, MAX_PROBE_TEST = 1_000, 2_000
 """Images that the probe learns from and is judged on: it is a small classifier, trained in seconds."""
@@ -45,12 +45,14 @@ def probe_latents(
     source = subject.source
     classes = {name: (name,) for name in source.class_names} if classes is None else classes
     _check_classes(classes, source.class_names)
-    learnt = [source.splits[name] for name in ("train", "valid") if name in source.splits]
+    judged_on = judged_name(source)
+    learnt = [source.splits[name] for name in ("train", "valid") if name in source.splits and name != judged_on]
     train_codes, train_labels = _labelled(subject, learnt, classes, symmetries, MAX_PROBE_TRAIN, seed)
     test_codes, test_labels = _labelled(subject, [judged_split(source)], classes, symmetries, MAX_PROBE_TEST, seed)
     judged = probe.probe(train_codes, train_labels, test_codes, test_labels, head, seed)
     scores = {
         "head": head,
+        "judged_on": judged_on,
         "views": len(train_codes),
         "classes": {name: list(members) for name, members in classes.items()},
         "train_images": len(train_labels),
@@ -93,11 +95,17 @@ def _labelled(
 
 
 def _some_of(split: Split, label_of: np.ndarray, count: int, seed: int) -> Split:
-    """Randomly chosen images of the wanted classes; of a stream, which is mixed, the first ones of any class."""
+    """Randomly chosen images of each wanted class in turn; of a stream, which is mixed, the first ones of any class."""
     if split.arrays is None:
         return split._replace(num_examples=min(split.num_examples, count))
-    rows = np.flatnonzero(label_of[split.arrays["label"]] >= 0)
-    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:count])
+    order = np.random.default_rng(seed).permutation(split.num_examples)
+    labels = label_of[split.arrays["label"]][order]
+    # The n-th image of its class comes before the (n + 1)-th of any other, so that a rare class is not missed.
+    turn = np.zeros(len(order), np.int64)
+    for label in np.unique(labels):
+        turn[labels == label] = np.arange(np.sum(labels == label))
+    wanted = np.flatnonzero(labels >= 0)
+    rows = np.sort(order[wanted[np.argsort(turn[wanted], kind="stable")[:count]]])
     return Split(len(rows), {key: split.arrays[key][rows] for key in ("image", "label")})
 
 

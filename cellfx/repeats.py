@@ -18,6 +18,7 @@ from cellfx.analysis import charts, latents, ranking
 from cellfx.analysis.report import Card, Picture, Section, Table, report
 from cellfx.settings import Config, call, check_owner, claim, read, to_dict, write_whole
 from cellfx.subject import batches, judged_split
+from cellfx.training import parallel
 
 KINDS = ("seed", "fold")
 SPREADS = {
@@ -47,8 +48,10 @@ class Repeats(NamedTuple):
 RUNS_TEXT = "One model for each {}; each has a report of its own, run0/report.html and so on."
 UDR_TEXT = (
     "Real cells have no known factors, so models are ranked without labels: a model whose informative latents are "
-    "found again in models trained from other random starts is likelier to be disentangled (unsupervised "
-    "disentanglement ranking). 1 is perfect agreement under Spearman's correlation, .9 under the Lasso of penalty .1."
+    "found again in the other runs' models is likelier to be disentangled (unsupervised disentanglement ranking). Runs "
+    "over seeds differ in their random start; runs over folds also in their training images, and have all but run0 "
+    "trained on the images compared here. 1 is perfect agreement under Spearman's correlation, .9 under the Lasso of "
+    "penalty .1."
 )
 UDR_IMAGES = 2_000
 
@@ -62,7 +65,10 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     Raises:
         ValueError: see ``experiment.build``, or the section is wrong.
     """
+    parallel.initialize_hosts()
     workdir, settings = Path(workdir), to_dict(config)
+    if "folder" in settings.get("data", {}):
+        settings["data"]["folder"] = str(Path(settings["data"]["folder"]).expanduser().absolute())
     repeats = _read(settings)
     if repeats.num_runs == 1:
         return experiment.run(settings, workdir)

@@ -1,6 +1,8 @@
 """Config sections: checked, kept in the workdir, and handed whole to the one factory that each belongs to."""
 
+import contextlib
 import difflib
+import fcntl
 import importlib
 import importlib.util
 import inspect
@@ -42,6 +44,12 @@ class Training(NamedTuple):
     keep: int = 2
     compute_dtype: str = "float32"
     num_devices: int | None = None
+
+    def check(self) -> None:
+        """Raises a ValueError for a number below 1."""
+        for name in ("num_epochs", "steps_per_call", "log_every", "eval_every", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name} is too small: got {getattr(self, name)}, expected 1 or more; raise it")
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -125,8 +133,8 @@ def check_owner(workdir: Path, config: Config) -> None:
     Raises:
         ValueError: the workdir belongs to another config; the message names what differs.
     """
-    path, new = workdir / "config.json", dict(_flat(to_dict(config)))
-    old = dict(_flat(read(workdir))) if path.exists() else new
+    new = dict(_flat(_trained_by(to_dict(config))))
+    old = dict(_flat(_trained_by(read(workdir)))) if (workdir / "config.json").exists() else new
     changed = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in sorted(old | new) if old.get(k) != new.get(k)]
     if changed:
         raise ValueError(
@@ -135,11 +143,38 @@ def check_owner(workdir: Path, config: Config) -> None:
         )
 
 
+def _trained_by(settings: Config) -> Config:
+    """The settings without those that only say how a trained model is measured."""
+    return {name: section for name, section in settings.items() if name != "probe"}
+
+
 def claim(workdir: Path, config: Config) -> None:
     """Makes the workdir and writes its config.json; see ``check_owner``."""
     check_owner(workdir, config)
     if jax.process_index() == 0:
         write_whole(workdir / "config.json", json.dumps(to_dict(config), indent=2).encode())
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Keeps other processes from training in the same workdir; the lock ends with the process, however it ends.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    if jax.process_index():
+        yield
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{workdir} is in use: got a lock held by another process, expected none; wait for it, or choose "
+                f"another --workdir"
+            ) from None
+        yield
 
 
 def read(workdir: Path) -> dict[str, Any]:

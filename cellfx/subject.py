@@ -1,12 +1,17 @@
 """A trained model together with its data, as whoever measures it sees them."""
 
+import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from cellfx.data.source import Source, Split, iterate, to_float
+from cellfx.settings import write_whole
 
 Encode = Callable[[np.ndarray], tuple[Any, Any]]
 Decode = Callable[[np.ndarray], Any]
@@ -32,10 +37,50 @@ class Subject(NamedTuple):
     step: int
 
 
+def check_data(workdir: Path, source: Source) -> None:
+    """Remembers in ``data.json`` which example a run has in which split, and refuses other data later.
+
+    A folder that has changed since would move plates between training and test.
+
+    Raises:
+        ValueError: the data is not that which the workdir was trained on.
+    """
+    found = {name: _digest(split) for name, split in sorted(source.splits.items())}
+    path = workdir / "data.json"
+    if not path.exists():
+        if jax.process_index() == 0:
+            write_whole(path, json.dumps(found, indent=2).encode())
+        return
+    expected = json.loads(path.read_text())
+    if found != expected:
+        counts = {name: part["num_examples"] for name, part in found.items()}
+        before = {name: part["num_examples"] for name, part in expected.items()}
+        raise ValueError(
+            f"the data of {source.name} has changed since {workdir} was trained: got {counts} examples, expected the "
+            f"same as then, {before}; restore the data, or train in another --workdir"
+        )
+
+
+def _digest(split: Split) -> dict[str, Any]:
+    """Number of examples and a digest of their labels and metadata, which name the files."""
+    digest = hashlib.sha256()
+    for name, values in sorted(split.metadata.items()):
+        digest.update(name.encode() + np.ascontiguousarray(values).astype(str).tobytes())
+    if split.arrays is not None and "label" in split.arrays:
+        digest.update(np.ascontiguousarray(split.arrays["label"]).tobytes())
+    return {"num_examples": split.num_examples, "sha256": digest.hexdigest()}
+
+
+def judged_name(source: Source) -> str:
+    """Name of the split that a model is judged on: test, or where that is empty the next best."""
+    return next(
+        name for name in ("test", "valid", "train") if name in source.splits and source.splits[name].num_examples
+    )
+
+
 def judged_split(source: Source) -> Split:
-    """The test split, or where it is empty the next best; of large ones ``MAX_IMAGES`` evenly spread examples."""
-    splits = (source.splits.get(name) for name in ("test", "valid", "train"))
-    split = next(split for split in splits if split is not None and split.num_examples)
+    """The split that a model is judged on; of a large one ``MAX_IMAGES`` evenly spread examples."""
+    split = source.splits[judged_name(source)]
     if split.num_examples <= MAX_IMAGES:
         return split
     if split.arrays is None:

@@ -71,7 +71,7 @@ def test_the_scores_are_those_of_the_model(finished, tiny):
     images = built.source.splits["test"].arrays["image"].astype(np.float32) / 255
     mean, logvar = (np.asarray(part, np.float64) for part in encode(images))
     error = np.mean((np.asarray(decode(mean.astype(np.float32)), np.float64) - images) ** 2)
-    assert scores["test_images"] == len(images) == 128
+    assert scores["judged_images"] == len(images) == 128
     assert scores["reconstruction_mse"] == pytest.approx(error, rel=1e-5)
     assert scores["kl_per_latent"] == pytest.approx((mean**2 + np.exp(logvar) - 1 - logvar).mean(0) / 2, rel=1e-4)
     assert set(scores["disentanglement"]) == {"MIG", "DCI", "SAP", "FactorVAE"}
@@ -217,5 +217,5 @@ def test_a_run_without_validation_trains_and_reports(tiny, compiled_once, tmp_pa
     settings = tiny(data={"num_valid": 0, "num_test": 40}, train={"num_epochs": 1})
     scores = experiment.run(settings, tmp_path / "run")
     assert [row for row in rows(tmp_path / "run") if "valid/loss" in row] == []
-    assert scores["test_images"] == 40
+    assert scores["judged_images"] == 40
     assert (tmp_path / "run" / "report.html").exists()

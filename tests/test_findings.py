@@ -58,7 +58,7 @@ def test_an_encoder_that_is_told_the_factors_scores_1(perfect):
     assert parts["FactorVAE"]["score"] == 1
     assert scores["probe"]["balanced_accuracy"] == scores["probe"]["accuracy"] == 1
     assert scores["probe"]["train_images"] == 3 * SIDE**3
-    assert scores["probe"]["test_images"] == scores["test_images"] == 2 * SIDE**3
+    assert scores["probe"]["test_images"] == scores["judged_images"] == 2 * SIDE**3
     np.testing.assert_array_equal(perfect.probed.confusion, np.diag([SIDE**3, SIDE**3]))
     assert scores["active_latents"] == 3
 
@@ -150,7 +150,7 @@ def test_few_images_get_no_scores_of_disentanglement():
     few = Split(99, {name: values[:99] for name, values in test.arrays.items()})
     found = measured(of=source(test=few))
     assert "disentanglement" not in found.scores
-    assert found.scores["test_images"] == 99
+    assert found.scores["judged_images"] == 99
     assert found.scores["probe"]["balanced_accuracy"] == 1
 
 

@@ -120,7 +120,7 @@ def _fit(rows: np.ndarray, labels: np.ndarray, head: str, seed: int) -> list[Any
 
 
 def _members(head: str, seed: int) -> list[Any]:
-    """Chosen on 670 nuclei x 32 principal components, 8 views each: linear .86, these networks and machines .97."""
+    """Settings chosen on principal components of 670 MitoCheck nuclei, 5 folds by plate: linear .86, these .96-.97."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
     from sklearn.svm import SVC

@@ -172,7 +172,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"the package {error.name} is missing here; pip install {error.name}, or start through bin/"
     if "RESOURCE_EXHAUSTED" in str(error):
-        return "the device's memory ran out; make train.batch_size smaller, or use input.pipeline=pipeline"
+        return "the device's memory ran out; make input.batch_size smaller, or use input.pipeline=pipeline"
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror

@@ -193,7 +193,7 @@ def _check_classes(
 
 
 def _array_split(prepared: _Prepared, arrays: dict[str, np.ndarray], rows: np.ndarray, seed: int) -> Split:
-    del seed
+    rows = np.random.default_rng(seed).permutation(rows)  # the first images of a split are of all classes
     images = np.empty((len(rows), *prepared.summary.image_shape), prepared.summary.dtype)
     for start in range(0, len(rows), _CHUNK):
         images[start : start + _CHUNK] = prepared.read(rows[start : start + _CHUNK])

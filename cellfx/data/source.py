@@ -67,7 +67,7 @@ def iterate(split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
 
 def _stored_batches(split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     if split.arrays is None:
-        yield from split.examples().batch(batch_size).prefetch(1).as_numpy_iterator()
+        yield from split.examples().take(split.num_examples).batch(batch_size).prefetch(1).as_numpy_iterator()
         return
     for start in range(0, split.num_examples, batch_size):
         yield {name: array[start : start + batch_size] for name, array in split.arrays.items()}

@@ -31,8 +31,8 @@ def tcvae(
 ) -> Model:
     """VAE whose KL term is split in three, each with a weight of its own (equation 4); one player, ``vae``.
 
-    With alpha = beta = gamma it is the beta-VAE. The logged terms have the estimator's constants subtracted
-    (``weighted_bias``), so that independent codes read a total correlation of 0.
+    With alpha = beta = gamma it is the beta-VAE. Differs from the paper: the estimator's constants are subtracted
+    (``weighted_bias``), which changes no gradient and lets independent codes read a total correlation of 0.
 
     Args:
         spec: what the data look like.
@@ -67,12 +67,12 @@ def tcvae(
         z = mean + jnp.exp(0.5 * logvar) * standard_normal(key, mean.shape, spec.axis_name)
         logits = module.apply({"params": params["vae"]}, z.astype(x.dtype), method="decode")
         terms = decompose_kl(z, mean, logvar, mask, spec.num_examples, estimator, spec.axis_name)
-        means = KLTerms(*(batch_mean(term, mask, spec.axis_name) for term in terms))
+        sampled = (batch_mean(term, mask, spec.axis_name) for term in terms)
+        means = KLTerms(*(mean - constant for mean, constant in zip(sampled, bias, strict=True)))
         penalty = alpha * means.index_code_mi + beta * means.total_correlation + gamma * means.dimension_wise_kl
         reconstruction = batch_mean(reconstruct(x, logits), mask, spec.axis_name)
         total = reconstruction + warm_up(step, warm_up_steps) * penalty
-        unbiased = KLTerms(*(mean - constant for mean, constant in zip(means, bias, strict=True)))
         kl = batch_mean(kl_to_standard_normal(mean, logvar), mask, spec.axis_name)
-        return total, ({"loss": total, "reconstruction": reconstruction, "kl": kl, **unbiased._asdict()}, extra)
+        return total, ({"reconstruction": reconstruction, "kl": kl, **means._asdict()}, extra)
 
     return Model(initialiser_of(module, "vae"), {"vae": loss}, encode, decoder_of(module, "vae"))

@@ -54,7 +54,7 @@ def vae(
             "kl": batch_mean(kl_to_standard_normal(mean, logvar), mask, spec.axis_name),
         }
         total = terms["reconstruction"] + beta * warm_up(step, warm_up_steps) * terms["kl"]
-        return total, ({"loss": total, **terms}, extra)
+        return total, ({**terms}, extra)
 
     encode = encoder_of(module, "vae")
     return Model(initialiser_of(module, "vae"), {"vae": loss}, encode, decoder_of(module, "vae"))

@@ -7,6 +7,7 @@ import optax
 from cellfx.trees import match_rules
 from cellfx.types import PyTree
 
+NAMES = ("adam",)
 DECAYS = ("constant", "cosine")
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -138,6 +138,38 @@ def place(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
     if len(devices) == 1:
         return jax.device_put(tree, devices[0])
     return jax.device_put(tree, jax.NamedSharding(_local_mesh(devices), jax.P()))
+
+
+def chosen_devices(num_devices: int | None) -> tuple[jax.Device, ...]:
+    """All devices of all hosts, or the first ``num_devices`` where there is one host.
+
+    Raises:
+        ValueError: there are not as many, or hosts would be left without their share.
+    """
+    devices = jax.devices()
+    if num_devices is None:
+        return tuple(devices)
+    if not 1 <= num_devices <= len(devices):
+        raise ValueError(
+            f"train.num_devices is out of range: got {num_devices}, expected 1 to {len(devices)}; lower it"
+        )
+    if jax.process_count() > 1 and num_devices != len(devices):
+        raise ValueError(
+            f"train.num_devices leaves hosts without their share: got {num_devices}, expected None or all "
+            f"{len(devices)} devices of {jax.process_count()} hosts; leave it out"
+        )
+    return tuple(devices[:num_devices])
+
+
+def host_part(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """This host's part of every global batch, so that padding stays at the end of the batch as a whole.
+
+    Args:
+        batches: NumPy (B, ...), the same on every host.
+    """
+    host, hosts = jax.process_index(), jax.process_count()
+    for batch in batches:
+        yield {name: np.array_split(array, hosts)[host] for name, array in batch.items()}
 
 
 def local_batch_size(batch_size: int, num_devices: int) -> int:

@@ -1,6 +1,7 @@
 """What a user can get wrong: one line on stderr that says what was wrong, exit status 2, and no run left behind."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 import tifffile
 
 import cellfx
-from cellfx import cli
+from cellfx import cli, settings
+from cellfx.cli import config
 
 CONFIG = """
 from ml_collections import ConfigDict
@@ -85,11 +87,58 @@ def nuclei(capsys, tmp_path, folder, *argv):
         ("--config.input.batch_size=128", ["128", "96"]),
         ("--config.train.compute_dtype=float8", ["float8", "float32", "bfloat16"]),
         ("--config.train.num_devices=9", ["num_devices", "9", "1 to 4"]),
+        ("--config.modle.beta=4", ["unknown config key modle.beta", "did you mean model.beta?"]),
+        ("--config.model=4", ["config key model is a section", "model.beta"]),
+        ("--config.input.batch_size=many", ["wrong type for config key input.batch_size", "'many'", "int"]),
+        ("--config.input.batch_size=None", ["wrong type for config key input.batch_size", "None", "int"]),
+        ("--config.input.batch_size=0", ["batch size", "0", "1 to 96"]),
+        ("--config.input.brightness=abc", ["wrong type for config key input.brightness", "'abc'", "float"]),
+        ("--config.input.crop_px=16", ["crop_px", "16", "0 to 15"]),
+        ("--config.model.beta=None", ["wrong type for config key model.beta", "None", "float"]),
+        ("--config.model.filters=8", ["wrong type for config key model.filters", "'8'", "tuple of int"]),
+        ("--config.model.filters=()", ["filters ()", "one convolution or more"]),
+        ("--config.model.latents=0", ["0 latents", "1 or more"]),
+        ("--config.model.estimator=wighted", ["'wighted'", "weighted", "stratified"]),
+        ("--config.model.activation=rleu", ["'rleu'", "relu"]),
+        ("--config.optim.name=optax", ["'optax'", "adam"]),
+        ("--config.optim.clip_norm=abc", ["wrong type for config key optim.clip_norm", "'abc'", "float"]),
+        ("--config.optim.learning_rate=-1", ["learning_rate", "-1"]),
+        ("--config.train.num_epochs=0", ["train.num_epochs", "0", "1 or more"]),
+        ("--config.train.steps_per_call=0", ["train.steps_per_call", "0", "1 or more"]),
+        ("--config.train.log_every=0", ["train.log_every", "0", "1 or more"]),
+        ("--config.train.keep=0", ["train.keep", "0", "1 or more"]),
+        ("--config.train.num_devices=abc", ["wrong type for config key train.num_devices", "'abc'", "int"]),
+        ("--config.data.seed=abc", ["wrong type for config key data.seed", "'abc'", "int"]),
+        ("--config.data.image_size=4", ["image_size=4", "8 or more"]),
+        ("--config.data.num_train=0", ["nothing to train on", "synthetic"]),
+        ("--config.probe.hed=svm", ["unknown config key probe.hed", "did you mean probe.head?"]),
+        ("--config.probe.colour=1", ["unknown config key probe.colour", "head"]),
+        ("--config.probe.head=svmm", ["'svmm'", "svm"]),
+        ("--config.probe.classes={'a': ('interphse',)}", ["'interphse'", "interphase, metaphase"]),
+        ("--config.repeats.over=sed", ["repeats.over", "'sed'", "fold"]),
+        ("--config.repeats.num_runs=0", ["repeats.num_runs", "0", "1 or more"]),
     ],
 )
 def test_a_wrong_setting_is_one_line(capsys, tmp_path, argument, parts):
     line = train(capsys, tmp_path, argument)
     assert [part for part in parts if part not in line] == [], line
+
+
+def test_an_unknown_size_is_named(capsys, tmp_path):
+    for name in ("tcvae", "tcvae_nuclei", "tcvae_sprites"):
+        line = train(capsys, tmp_path, config=f"configs/{name}.py:tny")
+        assert "unknown size: got 'tny', expected one of ('full', " in line
+
+
+def test_a_section_that_nothing_reads_is_named(capsys, tmp_path):
+    (tmp_path / "own.py").write_text(CONFIG.replace('"train": {', '"trian": {'))
+    line = train(capsys, tmp_path, config=tmp_path / "own.py")
+    assert "unknown config section trian; did you mean train?" in line
+
+
+def test_a_section_that_is_missing_is_named(capsys, tmp_path):
+    (tmp_path / "own.py").write_text(CONFIG.replace('"optim": {"name": "adam", "learning_rate": 1e-3},', ""))
+    assert "config section optim is missing" in train(capsys, tmp_path, config=tmp_path / "own.py")
 
 
 def test_a_missing_folder_is_named(capsys, tmp_path, folder):
@@ -124,6 +173,19 @@ def test_a_truncated_image_is_named_in_a_process_of_its_own(tmp_path, folder):
     assert result.stderr.startswith(f"train: cannot read the image {path}: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+def test_what_cannot_be_read_is_skipped_only_where_the_config_says_so_and_counted(capsys, tmp_path, folder):
+    (folder / "Metaphase" / file_name(10)).write_bytes(b"no image")
+    (folder / "Interphase" / file_name(11)).write_bytes(b"")
+    (tmp_path / "nuclei.py").write_text(CONFIG)
+    argv = ["prepare", f"--config={tmp_path / 'nuclei.py'}", f"--config.data.folder={folder}"]
+    assert f"Interphase/{file_name(11)}" in refused(capsys, *argv)
+    assert cli.main([*argv, "--config.data.on_error=skip"]) == 0
+    said = capsys.readouterr().out
+    assert "2 files skipped" in said
+    assert f"Metaphase/{file_name(10)}" in said
+    assert f"Interphase/{file_name(11)}" in said
 
 
 def test_mixed_channel_counts_are_named(capsys, tmp_path, folder):
@@ -175,3 +237,67 @@ def test_a_damaged_config_of_a_run_is_named(capsys, tmp_path):
     (tmp_path / "config.json").write_text("{")
     line = refused(capsys, "evaluate", f"--workdir={tmp_path}")
     assert f"{tmp_path / 'config.json'} is damaged" in line
+
+
+def claimed(workdir, **sections):
+    """A workdir in which nothing was trained yet."""
+    loaded = settings.to_dict(config.load("configs/tcvae.py:tiny").values)
+    for section, fields in sections.items():
+        loaded[section].update(fields)
+    settings.claim(workdir, loaded)
+    return workdir
+
+
+@pytest.mark.parametrize("name", ["evaluate", "embed", "traverse"])
+def test_a_run_that_has_saved_nothing_is_named(capsys, tmp_path, name):
+    workdir = claimed(tmp_path / "run")
+    assert f"{workdir} holds no checkpoint yet" in refused(capsys, name, f"--workdir={workdir}")
+
+
+@pytest.mark.parametrize("name", ["embed", "traverse"])
+def test_of_several_runs_one_must_be_chosen(capsys, tmp_path, name):
+    workdir = claimed(tmp_path / "run", repeats={"num_runs": 3})
+    line = refused(capsys, name, f"--workdir={workdir}")
+    assert f"{workdir} holds 3 runs" in line
+    assert str(workdir / "run0") in line
+
+
+@pytest.mark.parametrize(
+    ("output", "part"),
+    [("latents.csv", ".parquet or .h5ad"), ("missing/latents.parquet", "missing"), (".", "unknown kind of table")],
+)
+def test_a_table_that_cannot_be_written_is_refused(capsys, tmp_path, output, part):
+    line = refused(capsys, "embed", f"--workdir={claimed(tmp_path / 'run')}", f"--output={tmp_path / output}")
+    assert part in line
+
+
+def test_a_workdir_that_is_a_file_is_refused(capsys, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    line = refused(capsys, "train", "--config=configs/tcvae.py:tiny", f"--workdir={tmp_path / 'file'}")
+    assert str(tmp_path / "file") in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_without_a_whole_checkpoint_is_refused(capsys, tmp_path, finished):
+    workdir = shutil.copytree(finished, tmp_path / "run")
+    for path in (workdir / "checkpoints").glob("*/manifest.json"):
+        path.write_text("{}")
+    assert cli.main(["evaluate", f"--workdir={workdir}"]) == 2
+    out, err = capsys.readouterr()
+    assert out.count("passing over the checkpoint of step") == 2
+    assert err.count("\n") == 1
+    assert str(workdir / "checkpoints") in err
+
+
+def test_other_images_must_fit_the_run(capsys, finished, folder):
+    line = refused(capsys, "evaluate", f"--workdir={finished}", f"--folder={folder}")
+    assert "Interphase, Metaphase, MetaphaseAlignment" in line
+    assert "interphase, metaphase" in line
+    line = refused(capsys, "evaluate", f"--workdir={finished}", f"--folder={folder / 'nothing'}")
+    assert str(folder / "nothing") in line
+
+
+def test_a_missing_peer_is_refused_before_anything_is_measured(capsys, tmp_path):
+    argv = [f"--output={tmp_path / 'b.json'}", f"--peer={tmp_path / 'peer.py'}"]
+    line = refused(capsys, "benchmark", "--config=configs/tcvae.py:tiny", *argv)
+    assert f"no such peer: {tmp_path / 'peer.py'}" in line
