@@ -179,6 +179,8 @@ def restore(workdir: Path) -> Trained:
     """
     workdir = Path(workdir)
     settings = read(workdir)
+    if settings.get("repeats", {}).get("num_runs", 1) > 1:
+        raise ValueError(f"{workdir} holds several runs; expected the folder of one; choose {workdir / 'run0'}")
     source, model, _ = _source_and_model(settings, None)
     check_data(workdir, source)
     optimizers = {player: _optimizer(settings["optim"], 1) for player in model.losses}

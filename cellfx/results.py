@@ -7,8 +7,9 @@ import numpy as np
 
 from cellfx import embedding, findings, presentation
 from cellfx.analysis import latents
-from cellfx.data.source import SPLITS, Source, Split
-from cellfx.experiment import Trained, coder, load_source, measure, report, restore, say
+from cellfx.data.nuclei import unsplit
+from cellfx.data.source import Source
+from cellfx.experiment import Trained, coder, measure, report, restore, say
 from cellfx.subject import batches, judged_split
 
 TRAVERSED_IMAGES = 2_000
@@ -72,20 +73,23 @@ def embed(workdir: Path, output: Path, split: str | None = None) -> Path:
 
 def _with_other_images(trained: Trained, folder: Path) -> Source:
     """The source with the images of a folder, all of them, as its test split; labels by the names of its classes."""
-    nuclei = {"name": "nuclei", "image_size": trained.source.image_shape[0], "metadata_regex": None}
-    options = {k: v for k, v in trained.settings["data"].items() if k in ("intensity", "on_error", "data_dir")}
-    other = load_source({**nuclei, **options, "folder": str(folder), "group": None, "num_folds": 2})
+    data, expected = trained.settings["data"], trained.source.image_shape
+    if data.get("intensity") == "range":
+        raise ValueError(
+            "other images cannot be judged by a run with data.intensity=range: got limits that were taken from its own "
+            "images, expected intensities that mean the same in every folder; train with raw, sqrt or percentile"
+        )
+    options = {key: data[key] for key in ("intensity", "on_error", "data_dir") if key in data}
+    other = unsplit(folder, expected[0], **options)
     known = list(trained.source.class_names)
     unknown = [name for name in other.class_names if name not in known]
-    if other.image_shape != trained.source.image_shape or unknown:
+    if other.image_shape != expected or unknown:
         raise ValueError(
             f"the images of {folder} do not fit the run: got images {other.image_shape} of the classes "
-            f"{', '.join(other.class_names)}, expected {trained.source.image_shape} and classes among "
-            f"{', '.join(known)}; name the folders like the classes the model was trained on"
+            f"{', '.join(other.class_names)}, expected {expected} and classes among {', '.join(known)}; name the "
+            f"folders like the classes the model was trained on"
         )
     label_of = np.array([known.index(name) for name in other.class_names], np.int32)
-    parts = [other.splits[name].arrays for name in SPLITS]
-    arrays = {key: np.concatenate([part[key] for part in parts]) for key in ("image", "label")}
-    arrays["label"] = label_of[arrays["label"]]
-    test = Split(len(arrays["label"]), arrays)
-    return trained.source._replace(name=str(folder), splits={**trained.source.splits, "test": test})
+    split = other.splits["test"]
+    split = split._replace(arrays={**split.arrays, "label": label_of[split.arrays["label"]]})
+    return trained.source._replace(name=str(folder), splits={**trained.source.splits, "test": split})

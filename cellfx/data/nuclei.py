@@ -123,6 +123,20 @@ def nuclei(
     return Source(Path(folder).resolve().name, shape, splits, class_names)
 
 
+def unsplit(
+    folder: str | os.PathLike[str],
+    image_size: int = 64,
+    intensity: str = "raw",
+    on_error: str = "raise",
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Source:
+    """All images of a folder as one test split, for a model that was trained on others; arguments as ``nuclei``."""
+    prepared = _prepare(folder, image_size, None, None, intensity, on_error, data_dir)
+    split = _array_split(prepared, {"label": prepared.labels}, np.arange(len(prepared.labels)), 0)
+    names = tuple(prepared.summary.num_examples)
+    return Source(Path(folder).resolve().name, prepared.summary.image_shape, {"test": split}, names)
+
+
 def prepare(
     folder: str | os.PathLike[str],
     image_size: int = 64,
