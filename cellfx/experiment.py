@@ -11,6 +11,7 @@ import optax
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
+from cellfx.probing import check_classes
 from cellfx.settings import Config, Training, call, check_owner, check_sections, claim, locked, named, read, to_dict
 from cellfx.subject import Decode, Encode, Subject, check_data
 from cellfx.training import checkpoint, loop, parallel
@@ -79,7 +80,8 @@ def build(config: Config) -> Experiment:
     check_sections(settings)
     training = call(Training, "train", settings["train"])
     training.check()
-    call(findings.Options, "probe", settings.get("probe", {})).check()
+    options = call(findings.Options, "probe", settings.get("probe", {}))
+    options.check()
     devices = parallel.chosen_devices(training.num_devices)
     axis_name = parallel.axis_of(devices)
     batch_size = settings["input"].get("batch_size")
@@ -87,6 +89,7 @@ def build(config: Config) -> Experiment:
         raise ValueError(f"input.batch_size is no number: got {batch_size!r}, expected a whole number; set it")
     parallel.local_batch_size(batch_size, len(devices))
     source, model, spec = _source_and_model(settings, axis_name)
+    check_classes(options.classes or {}, source.class_names)
     feed = _feed(source, settings["input"], training, axis_name)
     num_steps = training.num_epochs * feed.steps_per_epoch
     optimizers = {player: _optimizer(settings["optim"], num_steps) for player in model.losses}
@@ -125,7 +128,6 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
     program = parallel.mapped(
         experiment.step, experiment.feed.read, training.steps_per_call, experiment.devices, axis_name
     )
-    primary = jax.process_index() == 0
     state = parallel.place(_initial_state(experiment, workdir), experiment.devices)
     with Writer(workdir, int(state.step), say) as writer:
         return loop.fit(
@@ -141,7 +143,7 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
             save=lambda state: checkpoint.save(workdir / "checkpoints", state, training.keep),
             write=writer.write,
             evaluate=_validation(experiment),
-            progress=progress(experiment.num_steps) if primary else silent(),
+            progress=silent() if jax.process_index() else progress(experiment.num_steps),
         )
 
 
@@ -186,9 +188,7 @@ def restore(workdir: Path) -> Trained:
     optimizers = {player: _optimizer(settings["optim"], 1) for player in model.losses}
     state = checkpoint.restore(workdir / "checkpoints", _state_shapes(model, optimizers), say)
     if state is None:
-        raise FileNotFoundError(
-            f"{workdir} holds no checkpoint yet; expected a run that has saved; run bin/train first"
-        )
+        raise FileNotFoundError(f"{workdir} holds no checkpoint yet; expected one or more; run bin/train first")
     return Trained(settings, source, model, state)
 
 
@@ -243,6 +243,10 @@ def _state_shapes(model: Model, optimizers: Mapping[str, optax.GradientTransform
 
 def _source_and_model(settings: Config, axis_name: str | None) -> tuple[Source, Model, Spec]:
     source = load_source(settings["data"])
+    if not source.splits["train"].num_examples:
+        raise ValueError(
+            f"nothing to train on: {source.name} has no training image, expected some; change section data"
+        )
     spec = Spec(source.image_shape, len(source.class_names), source.splits["train"].num_examples, axis_name)
     return source, named("models", "model", settings["model"], spec), spec
 

@@ -44,7 +44,7 @@ def probe_latents(
     """
     source = subject.source
     classes = {name: (name,) for name in source.class_names} if classes is None else classes
-    _check_classes(classes, source.class_names)
+    check_classes(classes, source.class_names)
     judged_on = judged_name(source)
     learnt = [source.splits[name] for name in ("train", "valid") if name in source.splits and name != judged_on]
     train_codes, train_labels = _labelled(subject, learnt, classes, symmetries, MAX_PROBE_TRAIN, seed)
@@ -109,7 +109,8 @@ def _some_of(split: Split, label_of: np.ndarray, count: int, seed: int) -> Split
     return Split(len(rows), {key: split.arrays[key][rows] for key in ("image", "label")})
 
 
-def _check_classes(classes: Mapping[str, Sequence[str]], known: Sequence[str]) -> None:
+def check_classes(classes: Mapping[str, Sequence[str]], known: Sequence[str]) -> None:
+    """Raises a ValueError for classes to tell apart that hold one which the data does not have."""
     unknown = [member for members in classes.values() for member in members if member not in known]
     if unknown:
         raise ValueError(

@@ -80,12 +80,17 @@ def call(factory: Callable[..., Any], section: str, settings: Mapping[str, Any],
     """The factory's result for a config section as keyword arguments.
 
     Raises:
-        ValueError: a key that the factory does not take; the message names the nearest one it does.
+        ValueError: a key that the factory does not take, the message names the nearest one it does; a key that is
+            missing and has no default; or a value of the wrong type.
     """
-    known = list(inspect.signature(factory).parameters)[len(arguments) :]
+    parameters = dict([*inspect.signature(factory).parameters.items()][len(arguments) :])
+    known = list(parameters)
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise ValueError(f"unknown config key {section}.{unknown[0]}; {_nearest(unknown[0], known)}")
+    missing = [name for name in known if parameters[name].default is inspect.Parameter.empty and name not in settings]
+    if missing:
+        raise ValueError(f"config key {section}.{missing[0]} is missing; expected a value, it has no default")
     annotations = get_type_hints(factory)
     for name, value in settings.items():
         _check_type(f"{section}.{name}", value, annotations.get(name, Any))

@@ -9,8 +9,12 @@ weights alpha, beta and gamma are not published with it; beta is ours.
 
 from ml_collections import ConfigDict
 
+SIZES = ("full", "tiny")
+
 
 def get_config(size: str = "full") -> ConfigDict:
+    if size not in SIZES:
+        raise ValueError(f"unknown size: got {size!r}, expected one of {SIZES}; correct it")
     config = ConfigDict()
     config.data = ConfigDict({"name": "synthetic", "num_train": 40_000, "num_valid": 2_000, "num_test": 2_000})
     config.input = ConfigDict({"pipeline": "pipeline", "batch_size": 256, "flips": True, "rotations": True})

@@ -12,9 +12,12 @@ import os
 from ml_collections import ConfigDict
 
 FILE_NAME = r"(?P<Plate>.+?)___P(?P<Well>\d+)_\d+___T(?P<Frame>\d+)___X(?P<X>\d+)___Y(?P<Y>\d+)"
+SIZES = ("full", "tiny")
 
 
 def get_config(size: str = "full") -> ConfigDict:
+    if size not in SIZES:
+        raise ValueError(f"unknown size: got {size!r}, expected one of {SIZES}; correct it")
     config = ConfigDict()
     folder = os.path.join(os.environ.get("CELLFX_DATA", "data"), "mitocheck")
     config.data = ConfigDict({"name": "nuclei", "folder": folder, "image_size": 64, "metadata_regex": FILE_NAME})

@@ -37,7 +37,9 @@ def rows(workdir):
 
 
 def column(workdir, name):
-    return np.array([row[name] for row in rows(workdir) if name in row])
+    found = np.array([row[name] for row in rows(workdir) if name in row])
+    assert len(found), f"no {name} in {workdir}"
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +55,16 @@ def test_a_finished_run_holds_what_was_promised(finished, tiny):
     names = {path.name for path in finished.iterdir()}
     events = {name for name in names if name.startswith("events.out.tfevents.")}
     assert len(events) == 1
-    assert names - events == {"config.json", "checkpoints", "metrics.jsonl", "scores.json", "figures", "report.html"}
+    written = {"config.json", "data.json", "checkpoints", "metrics.jsonl", "scores.json", "figures", "report.html"}
+    assert names - events - {".lock"} == written
     assert json.loads((finished / "config.json").read_text()) == tiny()
     assert sorted(int(path.name) for path in (finished / "checkpoints").iterdir()) == [8, 12]
-    assert [row["step"] for row in rows(finished) if "train/loss" in row] == [2, 4, 6, 8, 10, 12]
-    assert [row["step"] for row in rows(finished) if "valid/loss" in row] == [6, 12]
+    assert [row["step"] for row in rows(finished) if "train/vae/loss" in row] == [2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows(finished) if "valid/vae/loss" in row] == [6, 12]
 
 
 def test_training_improves_the_model(finished):
-    assert column(finished, "valid/loss")[1] < column(finished, "valid/loss")[0]
+    assert column(finished, "valid/vae/loss")[1] < column(finished, "valid/vae/loss")[0]
 
 
 def test_the_scores_are_those_of_the_model(finished, tiny):
@@ -167,7 +170,7 @@ def test_four_devices_train_like_one(calm, pipeline, tmp_path):
     four = tmp_path / "run"
     trained({**settings, "train": {**settings["train"], "num_devices": 4}}, four)
     for kind in ("train", "valid"):
-        for name in ("loss", "reconstruction", "vae/loss"):
+        for name in ("vae/loss", "reconstruction"):
             np.testing.assert_allclose(column(four, f"{kind}/{name}"), column(one, f"{kind}/{name}"), rtol=1e-5)
         # Differences of log densities of some ten nats each, in float32.
         for name in ("total_correlation", "index_code_mi", "dimension_wise_kl", "kl"):
@@ -183,7 +186,7 @@ def test_bfloat16_computes_in_half_the_bytes_and_keeps_the_parameters(calm, tmp_
     state = trained({**settings, "train": {**settings["train"], "compute_dtype": "bfloat16"}}, workdir)
     floating = [leaf.dtype for leaf in jax.tree.leaves(state.params) + jax.tree.leaves(state.opt_state)]
     assert {str(dtype) for dtype in floating if np.issubdtype(dtype, np.floating)} == {"float32"}
-    half, whole = column(workdir, "train/loss"), column(full, "train/loss")
+    half, whole = column(workdir, "train/vae/loss"), column(full, "train/vae/loss")
     np.testing.assert_allclose(half, whole, rtol=0.02)
     assert not np.array_equal(half, whole)
 
@@ -216,6 +219,6 @@ def test_prepare_says_what_there_is(tiny, capsys):
 def test_a_run_without_validation_trains_and_reports(tiny, compiled_once, tmp_path):
     settings = tiny(data={"num_valid": 0, "num_test": 40}, train={"num_epochs": 1})
     scores = experiment.run(settings, tmp_path / "run")
-    assert [row for row in rows(tmp_path / "run") if "valid/loss" in row] == []
+    assert [row for row in rows(tmp_path / "run") if "valid/vae/loss" in row] == []
     assert scores["judged_images"] == 40
     assert (tmp_path / "run" / "report.html").exists()

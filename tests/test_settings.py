@@ -1,4 +1,6 @@
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ml_collections
 import pytest
@@ -28,6 +30,69 @@ def test_a_section_goes_whole_to_its_factory():
 def test_a_key_that_the_factory_does_not_take_is_refused(fields, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         settings.call(factory, "model", fields, "data")
+
+
+def typed(
+    data,
+    rate: float = 1.0,
+    count: int = 2,
+    limit: float | None = None,
+    on: bool = False,
+    kind: str = "a",
+    sizes: Sequence[int] = (1,),
+    shape: tuple[int, ...] = (),
+    classes: Mapping[str, Sequence[str]] | None = None,
+    folder: str | os.PathLike[str] = "",
+    free: Any = None,
+):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("rate", [1, 2.5]),
+        ("count", [3]),
+        ("limit", [None, 1, 0.5]),
+        ("on", [True, False]),
+        ("kind", ["b"]),
+        ("sizes", [[1, 2], []]),
+        ("shape", [[1, 2], (3,)]),
+        ("classes", [None, {"a": ["b"]}]),
+        ("folder", ["x"]),
+        ("free", [1, "a", None]),
+    ],
+)
+def test_a_value_of_the_parameters_type_passes(name, values):
+    for value in values:
+        settings.call(typed, "data", {name: value}, "images")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("rate", "1", "float"),
+        ("rate", None, "float"),
+        ("rate", True, "float"),
+        ("count", 1.5, "int"),
+        ("count", False, "int"),
+        ("limit", "abc", "float or None"),
+        ("on", 1, "bool"),
+        ("kind", 3, "str"),
+        ("kind", None, "str"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(name, value, expected):
+    with pytest.raises(ValueError) as error:  # noqa: PT011 the whole message is compared
+        settings.call(typed, "data", {name: value}, "images")
+    assert str(error.value) == (
+        f"wrong type for config key data.{name}: got {value!r}, expected {expected}; correct it"
+    )
+
+
+def test_a_key_that_has_no_default_must_be_there():
+    with pytest.raises(ValueError, match=r"^config key data\.rate is missing; expected a value, it has no default$"):
+        settings.call(lambda data, rate: None, "data", {}, "data")
 
 
 def test_a_name_stands_for_the_factory_of_its_module():

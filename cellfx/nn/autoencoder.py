@@ -80,8 +80,13 @@ class Autoencoder(nn.Module):
         """Make the two halves.
 
         Raises:
-            ValueError: an activation that Flax does not have.
+            ValueError: an activation that Flax does not have, no convolution or an empty layer.
         """
+        if not self.filters or min(*self.filters, self.hidden, self.latents) < 1:
+            raise ValueError(
+                f"an empty layer: got filters {tuple(self.filters)}, {self.hidden} hidden units and {self.latents} "
+                f"latents, expected one convolution or more and 1 or more of each; correct the config section model"
+            )
         if not callable(getattr(nn, self.activation, None)):
             raise ValueError(
                 f"unknown activation: got {self.activation!r}, expected the name of a function in flax.linen, such as "

@@ -23,8 +23,9 @@ class Progress(NamedTuple):
     close: Callable[[], None]
 
 
-def progress(num_steps: int, stream: TextIO = sys.stderr) -> Progress:
-    """A progress bar if the stream is a terminal, else a line about every ten seconds."""
+def progress(num_steps: int, stream: TextIO | None = None) -> Progress:
+    """A progress bar if the stream, stderr by default, is a terminal, else a line about every ten seconds."""
+    stream = stream or sys.stderr
     return _bar(num_steps, stream) if stream.isatty() else _lines(num_steps, stream)
 
 

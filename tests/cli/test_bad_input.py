@@ -90,8 +90,8 @@ def nuclei(capsys, tmp_path, folder, *argv):
         ("--config.modle.beta=4", ["unknown config key modle.beta", "did you mean model.beta?"]),
         ("--config.model=4", ["config key model is a section", "model.beta"]),
         ("--config.input.batch_size=many", ["wrong type for config key input.batch_size", "'many'", "int"]),
-        ("--config.input.batch_size=None", ["wrong type for config key input.batch_size", "None", "int"]),
-        ("--config.input.batch_size=0", ["batch size", "0", "1 to 96"]),
+        ("--config.input.batch_size=None", ["input.batch_size", "None", "whole number"]),
+        ("--config.input.batch_size=0", ["0", "4 devices", "positive multiple"]),
         ("--config.input.brightness=abc", ["wrong type for config key input.brightness", "'abc'", "float"]),
         ("--config.input.crop_px=16", ["crop_px", "16", "0 to 15"]),
         ("--config.model.beta=None", ["wrong type for config key model.beta", "None", "float"]),
@@ -258,7 +258,7 @@ def test_a_run_that_has_saved_nothing_is_named(capsys, tmp_path, name):
 def test_of_several_runs_one_must_be_chosen(capsys, tmp_path, name):
     workdir = claimed(tmp_path / "run", repeats={"num_runs": 3})
     line = refused(capsys, name, f"--workdir={workdir}")
-    assert f"{workdir} holds 3 runs" in line
+    assert f"{workdir} holds several runs" in line
     assert str(workdir / "run0") in line
 
 

@@ -42,7 +42,7 @@ def test_a_good_call_gets_the_flags_and_the_fields_and_returns_0():
         (OSError(28, "No space left on device"), "No space left on device"),
         (FileNotFoundError("no folder /data/x"), "no folder /data/x"),
         (ModuleNotFoundError("No module named 'q'", name="q"), "the package q is missing here; pip install q"),
-        (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), "the device's memory ran out; make train.batch_size"),
+        (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), "the device's memory ran out; make input.batch_size"),
     ],
 )
 def test_a_users_error_is_one_line_and_status_2(capsys, error, message):
