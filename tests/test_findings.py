@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cellfx import findings, probing, subject
+from cellfx.data.cpu_tensorflow import import_tensorflow
 from cellfx.data.source import Source, Split
 
 SIDE = 6
@@ -42,7 +43,8 @@ def undo(z):
 
 def measured(encode=told, decode=undo, of=None, **settings):
     settings = {"head": "logistic", "symmetries": False, "factor_votes": 60, **settings}
-    return findings.measure(subject.Subject(of or source(), encode, decode, 7), 0, **settings)
+    options = findings.Options(**settings)
+    return findings.measure(subject.Subject(of or source(), encode, decode, 7), 0, options)
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +175,36 @@ def test_where_there_is_no_test_split_validation_judges(missing):
     assert batch["mask"].sum() == SIDE**3
 
 
+def test_a_model_is_not_probed_on_what_it_learnt_from():
+    empty = Split(0, {name: values[:0] for name, values in split().arrays.items()})
+    found = measured(of=source(valid=empty, test=empty), factor_votes=1)
+    assert found.scores["judged_on"] == "train"
+    assert "probe" not in found.scores
+    validated = measured(of=source(test=empty), factor_votes=1)
+    assert validated.scores["judged_on"] == validated.scores["probe"]["judged_on"] == "valid"
+    assert validated.scores["probe"]["train_images"] == 2 * SIDE**3
+
+
+def test_of_a_long_stream_only_as_much_is_read_as_is_judged(monkeypatch):
+    monkeypatch.setattr(subject, "MAX_IMAGES", 300)
+    read = []
+
+    def examples():
+        def rows():
+            for place in range(5_000):
+                read.append(place)
+                yield {"image": np.zeros((1, 3, 1), np.float32), "label": np.int32(0)}
+
+        tensors = {"image": ((1, 3, 1), np.float32), "label": ((), np.int32)}
+        tf = import_tensorflow()
+        kinds = {name: tf.TensorSpec(shape, dtype) for name, (shape, dtype) in tensors.items()}
+        return tf.data.Dataset.from_generator(rows, output_signature=kinds)
+
+    streamed = subject.judged_split(source(test=Split(5_000, None, examples)))
+    assert sum(batch["mask"].sum() for batch in subject.batches(streamed)) == 300
+    assert len(read) < 1_500
+
+
 def test_stored_pixels_are_judged_as_floats():
     test = split()
     stored = test._replace(arrays={**test.arrays, "image": np.round(test.arrays["image"] * 255).astype(np.uint8)})
@@ -205,7 +237,7 @@ def test_the_probe_averages_over_views_where_asked(perfect):
 
 def test_the_summary_names_every_score(perfect):
     lines = findings.summary(perfect.scores).splitlines()
-    assert lines[0] == "images 432"
+    assert lines[0] == "432 images of the test split"
     assert lines[1] == "reconstruction error 0.00000 per pixel (mean squared)"
     assert [line.split()[0] for line in lines[3:7]] == ["MIG", "DCI", "SAP", "FactorVAE"]
     assert lines[7] == "balanced accuracy of logistic on latents 1.0000"
