@@ -48,6 +48,8 @@ def benchmark(config: Config, output: Path | None = None, peer: Path | None = No
     """
     settings = to_dict(config)
     check_sections(settings)
+    if peer is not None and not Path(peer).is_file():
+        raise FileNotFoundError(f"no such peer: {peer}; expected a Python file with a function trainer")
     jax.config.update("jax_enable_compilation_cache", False)
     built = experiment.build({**settings, "input": {**settings["input"], "pipeline": "device"}})
     contenders: dict[str, Train] = {}
@@ -110,8 +112,6 @@ def _contender(built: experiment.Experiment, settings: Config, pipeline: str) ->
 
 
 def _peer(path: Path, source: Source, settings: Config) -> Train:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such peer: {path}; expected a Python file with a function trainer")
     spec = importlib.util.spec_from_file_location("peer", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

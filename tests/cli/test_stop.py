@@ -13,6 +13,7 @@ STEPS = 12_000  # seconds, so that the signal comes in time
 FIELDS = {
     "data.num_train": 96,
     "input.batch_size": 16,
+    "input.pipeline": "device",
     "train.num_epochs": STEPS // 6,
     "train.num_devices": 1,
     "train.log_every": 400,
