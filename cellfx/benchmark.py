@@ -23,7 +23,7 @@ from cellfx.training import parallel
 from cellfx.training.state import create_state
 
 PIPELINES = ("device", "pipeline")
-DISPATCHES = 10
+DISPATCHES = 4
 """Dispatches of a turn; those that tf.data has in stock from the turn before, at most 3, are thrown away first."""
 STOCK = 3
 Train = Callable[[int], float]
