@@ -36,6 +36,10 @@ def test_iterate_reads_streamed_examples_like_arrays():
     class Stream:
         """As much of tf.data.Dataset as is used, without TensorFlow."""
 
+        def take(self, count):
+            self.count = count
+            return self
+
         def batch(self, size):
             self.size = size
             return self
@@ -44,8 +48,9 @@ def test_iterate_reads_streamed_examples_like_arrays():
             return self
 
         def as_numpy_iterator(self):
-            for start in range(0, 5, self.size):
-                yield {name: array[start : start + self.size] for name, array in split.arrays.items()}
+            for start in range(0, self.count, self.size):
+                stop = min(start + self.size, self.count)
+                yield {name: array[start:stop] for name, array in split.arrays.items()}
 
     streamed = list(iterate(Split(5, examples=Stream), 2))
     for ours, expected in zip(streamed, iterate(split, 2), strict=True):
