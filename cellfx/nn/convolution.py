@@ -116,17 +116,21 @@ def _phase_kernel(kernel: jax.Array) -> jax.Array:
 
 
 class Conv(nn.Module):
-    """3x3 convolution with bias and padding 1; stride 2 halves the image (rounding up)."""
+    """3x3 convolution with padding 1, and a bias unless told otherwise; stride 2 halves the image (rounding up)."""
 
     features: int
     stride: int = 1
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """(B, H, W, I) -> (B, ceil(H / stride), ceil(W / stride), features)."""
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, x.shape[-1], self.features))
+        y = convolve(x, kernel.astype(x.dtype), self.stride, (1, 1))
+        if not self.use_bias:
+            return y
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return convolve(x, kernel.astype(x.dtype), self.stride, (1, 1)) + bias.astype(x.dtype).reshape(1, 1, 1, -1)
+        return y + bias.astype(x.dtype).reshape(1, 1, 1, -1)
 
 
 class UpsampleConv(nn.Module):
