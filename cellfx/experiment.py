@@ -11,9 +11,10 @@ import optax
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
+from cellfx.parts import load_source, load_source_and_model, make_feed, make_optimizer
 from cellfx.probing import check_classes
-from cellfx.settings import Config, Training, call, check_owner, check_sections, claim, locked, named, read, to_dict
-from cellfx.subject import Decode, Encode, Subject, check_data
+from cellfx.settings import Config, Training, call, check_owner, check_sections, claim, locked, read, to_dict
+from cellfx.subject import Decode, Encode, Predict, Subject, check_data
 from cellfx.training import checkpoint, loop, parallel
 from cellfx.training.evaluate import evaluator
 from cellfx.training.progress import progress, silent
@@ -88,11 +89,11 @@ def build(config: Config) -> Experiment:
     if type(batch_size) is not int:
         raise ValueError(f"input.batch_size is no number: got {batch_size!r}, expected a whole number; set it")
     parallel.local_batch_size(batch_size, len(devices))
-    source, model, spec = _source_and_model(settings, axis_name)
+    source, model, spec = load_source_and_model(settings, axis_name)
     check_classes(options.classes or {}, source.class_names)
-    feed = _feed(source, settings["input"], training, axis_name)
+    feed = make_feed(source, settings["input"], training, axis_name)
     num_steps = training.num_epochs * feed.steps_per_epoch
-    optimizers = {player: _optimizer(settings["optim"], num_steps) for player in model.losses}
+    optimizers = {player: make_optimizer(settings["optim"], num_steps) for player in model.losses}
     step = train_step(model, optimizers, axis_name, training.compute_dtype)
     _state_shapes(model, optimizers)
     feed = feed._replace(resident=parallel.place(feed.resident, devices))
@@ -169,7 +170,9 @@ def measure(trained: Trained) -> findings.Found:
     """
     options = call(findings.Options, "probe", trained.settings.get("probe", {}))
     options.check()
-    subject = Subject(trained.source, *coder(trained), int(trained.state.step))
+    encode, decode = (None, None) if trained.model.encode is None else coder(trained)
+    predict = None if trained.model.predict is None else predictor(trained)
+    subject = Subject(trained.source, encode, decode, int(trained.state.step), predict)
     return findings.measure(subject, trained.settings["train"].get("seed", 0), options)
 
 
@@ -183,9 +186,9 @@ def restore(workdir: Path) -> Trained:
     settings = read(workdir)
     if settings.get("repeats", {}).get("num_runs", 1) > 1:
         raise ValueError(f"{workdir} holds several runs; expected the folder of one; choose {workdir / 'run0'}")
-    source, model, _ = _source_and_model(settings, None)
+    source, model, _ = load_source_and_model(settings, None)
     check_data(workdir, source)
-    optimizers = {player: _optimizer(settings["optim"], 1) for player in model.losses}
+    optimizers = {player: make_optimizer(settings["optim"], 1) for player in model.losses}
     state = checkpoint.restore(workdir / "checkpoints", _state_shapes(model, optimizers), say)
     if state is None:
         raise FileNotFoundError(f"{workdir} holds no checkpoint yet; expected one or more; run bin/train first")
@@ -193,15 +196,35 @@ def restore(workdir: Path) -> Trained:
 
 
 def coder(trained: Trained) -> tuple[Encode, Decode]:
-    """Encode and decode of a trained model, compiled, as functions of images and latents alone."""
+    """Encode and decode of a trained model, compiled, as functions of images and latents alone.
+
+    Raises:
+        ValueError: the model has no latents.
+    """
+    if trained.model.encode is None or trained.model.decode is None:
+        raise ValueError(
+            f"model {trained.settings['model']['name']} has no latents: got a model without encode and decode, "
+            f"expected one with both; choose the workdir of an autoencoder"
+        )
     encode, decode = jax.jit(trained.model.encode), jax.jit(trained.model.decode)
     params, extra = jax.device_put((trained.state.params, trained.state.extra), jax.local_devices()[0])
     return (lambda x: encode(params, extra, x)), (lambda z: decode(params, extra, z))
 
 
-def load_source(section: Mapping[str, Any]) -> Source:
-    """The data of a config's section ``data``."""
-    return named("data", "data", section)
+def predictor(trained: Trained) -> Predict:
+    """Logits of a trained classifier, compiled, as a function of images alone.
+
+    Raises:
+        ValueError: the model predicts no class.
+    """
+    if trained.model.predict is None:
+        raise ValueError(
+            f"model {trained.settings['model']['name']} predicts no class: got a model without predict, expected one "
+            f"with it; choose the workdir of a classifier, such as one of configs/cnn.py"
+        )
+    predict = jax.jit(trained.model.predict)
+    params, extra = jax.device_put((trained.state.params, trained.state.extra), jax.local_devices()[0])
+    return lambda x: predict(params, extra, x)
 
 
 def prepare(config: Config) -> None:
@@ -214,7 +237,7 @@ def prepare(config: Config) -> None:
     source = load_source(section)
     module = importlib.import_module(f"cellfx.data.{section['name']}")
     if hasattr(module, "prepare"):
-        stored = module.prepare(**{key: value for key, value in section.items() if key != "name"})
+        stored = module.prepare(**{key: value for key, value in section.items() if key not in ("name", "grouped")})
         say(f"stored in {stored.path}")
         say("\n".join(f"{count:8,}  {name}" for name, count in stored.num_examples.items()))
         say(f"{len(stored.skipped)} files skipped that cannot be read {', '.join(map(str, stored.skipped))}".rstrip())
@@ -241,16 +264,6 @@ def _state_shapes(model: Model, optimizers: Mapping[str, optax.GradientTransform
     return jax.eval_shape(lambda key: create_state(model, optimizers, key), jax.random.key(0))
 
 
-def _source_and_model(settings: Config, axis_name: str | None) -> tuple[Source, Model, Spec]:
-    source = load_source(settings["data"])
-    if not source.splits["train"].num_examples:
-        raise ValueError(
-            f"nothing to train on: {source.name} has no training image, expected some; change section data"
-        )
-    spec = Spec(source.image_shape, len(source.class_names), source.splits["train"].num_examples, axis_name)
-    return source, named("models", "model", settings["model"], spec), spec
-
-
 def _validation(experiment: Experiment) -> Callable[[TrainState], Mapping[str, float]] | None:
     split = experiment.source.splits.get("valid")
     if split is None or not split.num_examples:
@@ -262,19 +275,3 @@ def _validation(experiment: Experiment) -> Callable[[TrainState], Mapping[str, f
     measure = evaluator(experiment.model, floating, experiment.devices, experiment.spec.axis_name)
     key, size = jax.random.key(EVALUATION_SEED), experiment.batch_size
     return lambda state: measure(state.params, state.extra, parallel.host_part(iterate(split, size)), key, state.step)
-
-
-def _feed(source: Source, section: Mapping[str, Any], training: Training, axis_name: str | None) -> Feed:
-    settings = {"steps_per_call": training.steps_per_call, "seed": training.seed, "axis_name": axis_name, **section}
-    return named("data", "input", settings, source.splits["train"], name_key="pipeline")
-
-
-def _optimizer(section: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
-    optimizers = importlib.import_module("cellfx.training.optimizers")
-    settings = dict(section)
-    name = settings.pop("name", None)
-    if name not in optimizers.NAMES:
-        raise ValueError(
-            f"unknown optimiser: got {name!r}, expected one of {', '.join(optimizers.NAMES)}; correct optim.name"
-        )
-    return call(getattr(optimizers, name), "optim", {"total_steps": num_steps, **settings})

@@ -10,7 +10,7 @@ from cellfx.analysis import disentanglement, latents
 from cellfx.analysis.factor_vae import factor_vae
 from cellfx.analysis.probe import HEADS
 from cellfx.data.source import Source, Split, to_float
-from cellfx.probing import Probed, probe_latents
+from cellfx.probing import Probed, judge_classifier, probe_latents
 from cellfx.subject import Subject, batches, judged_name, judged_split
 
 NUM_SHOWN = 20
@@ -24,33 +24,37 @@ class Found(NamedTuple):
 
     Attributes:
         subject: the model.
-        codes: of the images that the figures are about, those of the test split.
-        images: (n, H, W, C) some of them, in [0, 1]; in turn of the classes that the probe tells apart.
-        shown: (n,) their rows in ``codes``.
-        reconstructions: (n, H, W, C) of the same.
-        kl: (L,) nats per example.
+        images: (n, H, W, C) some images of the split that is judged, in [0, 1]; in turn of the classes that are told
+            apart.
+        shown: (n,) their rows in that split.
         scores: everything that goes to scores.json.
+        codes: of all images of the split; None, as for the next two, where the model has no latents.
+        reconstructions: (n, H, W, C) of the images.
+        kl: (L,) nats per example.
         probed: what a classifier made of the latents; None without labels.
+        judged: how the model itself tells the classes apart; None where it does not.
     """
 
     subject: Subject
-    codes: latents.Latents
     images: np.ndarray
     shown: np.ndarray
-    reconstructions: np.ndarray
-    kl: np.ndarray
     scores: dict[str, Any]
+    codes: latents.Latents | None = None
+    reconstructions: np.ndarray | None = None
+    kl: np.ndarray | None = None
     probed: Probed | None = None
+    judged: Probed | None = None
 
 
 class Options(NamedTuple):
     """The config section ``probe``.
 
     Attributes:
-        classes: name -> classes of the source that the probe counts as one; None takes the source's own. Images of
-            classes that are not named are left out.
+        classes: name -> classes of the source that count as one; None takes the source's own. Images of classes that
+            are not named are left out.
         head: classifier on the latents, one of ``analysis.probe.HEADS``.
-        symmetries: the probe sees the latents of all flips and 90-degree rotations of an image and averages over them.
+        symmetries: the classifier, on the latents or on images, sees all flips and 90-degree rotations of an image and
+            its answers are averaged over them.
         factor_votes: votes of the FactorVAE score.
     """
 
@@ -76,56 +80,71 @@ def measure(subject: Subject, seed: int, options: Options) -> Found:
         options: what to measure.
     """
     split = judged_split(subject.source)
-    codes = latents.encode_batches(subject.encode, batches(split))
-    rows = _shown(subject.source, codes, options.classes, seed) if split.arrays is not None else np.arange(NUM_SHOWN)
+    rows = _shown(subject.source, split, options.classes, seed)
     images = _images(split, rows)
-    rows = rows[: len(images)]
-    reconstructed = np.asarray(subject.decode(codes.mean[rows]))
+    judged_on = judged_name(subject.source)
+    scores = {"step": subject.step, "judged_on": judged_on, "judged_images": split.num_examples}
+    found = Found(subject, images, rows[: len(images)], scores)
+    if subject.encode is not None:
+        found = _with_latents(found, split, seed, options)
+    if subject.predict is not None and judged_on != "train":
+        judged = judge_classifier(subject, options.classes, options.symmetries)
+        found = found._replace(judged=judged, scores={**found.scores, "classifier": judged.scores})
+    return found
+
+
+def summary(scores: Mapping[str, Any]) -> str:
+    """The scores as a few lines of text."""
+    lines = [f"{scores['judged_images']:,} images of the {scores['judged_on']} split"]
+    if "kl" in scores:
+        lines += [
+            f"reconstruction error {scores['reconstruction_mse']:.5f} per pixel (mean squared)",
+            f"KL {scores['kl']:.2f} nats in {scores['active_latents']} active latents",
+        ]
+    for name, part in scores.get("disentanglement", {}).items():
+        lines.append(f"{name} {part['score']:.3f}")
+    if "probe" in scores:
+        part = scores["probe"]
+        lines.append(f"balanced accuracy of {part['head']} on latents {part['balanced_accuracy']:.4f}")
+    if "classifier" in scores:
+        lines.append(f"balanced accuracy of the model itself {scores['classifier']['balanced_accuracy']:.4f}")
+    return "\n".join(lines)
+
+
+def _with_latents(found: Found, split: Split, seed: int, options: Options) -> Found:
+    """What there is to say of a model with latents."""
+    subject = found.subject
+    codes = latents.encode_batches(subject.encode, batches(split))
     kl = latents.kl_per_latent(codes.mean, codes.logvar)
-    scores: dict[str, Any] = {
-        "step": subject.step,
-        "judged_on": judged_name(subject.source),
+    scores = found.scores | {
         "judged_images": len(codes.mean),
         "reconstruction_mse": _mean_squared_error(subject, split),
         "kl": float(kl.sum()),
         "active_latents": len(latents.active_latents(kl)),
         "kl_per_latent": [float(value) for value in kl],
     }
-    found = Found(subject, codes, images, rows, reconstructed, kl, scores)
     if codes.factors is not None and len(codes.mean) >= MIN_FACTOR_IMAGES:
         scores["disentanglement"] = _disentanglement(subject, split, codes, seed, options.factor_votes)
+    probed = None
     labelled = codes.label is not None and len(subject.source.class_names) > 1
     if labelled and judged_name(subject.source) != "train":
         probed = probe_latents(subject, options.classes, options.head, options.symmetries, seed)
-        found = found._replace(probed=probed, scores={**scores, "probe": probed.scores})
-    return found
+        scores["probe"] = probed.scores
+    reconstructed = np.asarray(subject.decode(codes.mean[found.shown]))
+    return found._replace(codes=codes, reconstructions=reconstructed, kl=kl, scores=scores, probed=probed)
 
 
-def summary(scores: Mapping[str, Any]) -> str:
-    """The scores as a few lines of text."""
-    lines = [
-        f"{scores['judged_images']:,} images of the {scores['judged_on']} split",
-        f"reconstruction error {scores['reconstruction_mse']:.5f} per pixel (mean squared)",
-        f"KL {scores['kl']:.2f} nats in {scores['active_latents']} active latents",
-    ]
-    for name, part in scores.get("disentanglement", {}).items():
-        lines.append(f"{name} {part['score']:.3f}")
-    if "probe" in scores:
-        part = scores["probe"]
-        lines.append(f"balanced accuracy of {part['head']} on latents {part['balanced_accuracy']:.4f}")
-    return "\n".join(lines)
-
-
-def _shown(
-    source: Source, codes: latents.Latents, classes: Mapping[str, Sequence[str]] | None, seed: int
-) -> np.ndarray:
-    """Rows of images for the figures: random, one of each of the probe's classes in turn."""
-    order = np.random.default_rng(seed).permutation(len(codes.mean))
-    if codes.label is None or not source.class_names:
+def _shown(source: Source, split: Split, classes: Mapping[str, Sequence[str]] | None, seed: int) -> np.ndarray:
+    """Rows of images for the figures: random, one of each of the probe's classes in turn; of a stream the first."""
+    if split.arrays is None:
+        return np.arange(NUM_SHOWN)
+    order = np.random.default_rng(seed).permutation(split.num_examples)
+    labels = split.arrays.get("label")
+    if labels is None or not source.class_names:
         return order[:NUM_SHOWN]
     wanted = {name: (name,) for name in source.class_names} if classes is None else classes
     members = [[source.class_names.index(m) for m in names if m in source.class_names] for names in wanted.values()]
-    queues = [order[np.isin(codes.label[order], labels)] for labels in members]
+    queues = [order[np.isin(labels[order], known)] for known in members]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*queues, fillvalue=-1))
     return np.fromiter(itertools.islice((row for row in turns if row >= 0), NUM_SHOWN), np.int64)
 

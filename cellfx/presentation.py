@@ -14,11 +14,18 @@ from cellfx.analysis.factors import rank_correlation
 from cellfx.analysis.report import Card, Picture, Section, Table, report
 from cellfx.findings import Found
 from cellfx.settings import write_whole
-from cellfx.subject import Decode
+from cellfx.subject import Decode, judged_split
 
 MAX_TRAVERSED = 12
 SCATTERED = 3_000
-UNITS = {"vae/loss": "nats", "reconstruction": "nats", "kl": "nats", "total_correlation": "nats"}
+UNITS = {
+    "vae/loss": "nats",
+    "reconstruction": "nats",
+    "kl": "nats",
+    "total_correlation": "nats",
+    "classifier/loss": "nats",
+    "accuracy": "fraction",
+}
 
 
 class Figure(NamedTuple):
@@ -52,7 +59,9 @@ def write(
         config: of the run.
     """
     write_whole(workdir / "scores.json", json.dumps(found.scores, indent=2, default=float).encode())
-    parts = {"Images": _of_images(found), "Latents": _of_latents(found), "Training": _of_training(rows)}
+    parts = {"Classes": _of_classes(found), "Images": [], "Latents": [], "Training": _of_training(rows)}
+    if found.codes is not None:
+        parts |= {"Images": _of_images(found), "Latents": _of_latents(found)}
     sections = [Section(title, TEXTS[title], save(drawn, workdir)) for title, drawn in parts.items() if drawn]
     sections += _tables(found.scores)
     page = report(
@@ -67,11 +76,12 @@ def write(
 
 
 TEXTS = {
+    "Classes": "How the model itself tells the classes apart, on images that it did not learn from.",
     "Images": "What the model keeps of an image, and what it draws from nothing. A traversal decodes the same code "
     "with one latent moved: a row shows what that latent stands for.",
     "Latents": "How much each latent says about an image, and how the classes and known factors lie in them.",
-    "Training": "Every term of the loss as it went, in nats per image. The total correlation and its companions have "
-    "the estimator's constant subtracted: independent latents read 0.",
+    "Training": "How the loss and its terms went. A total correlation and its companions have the estimator's constant "
+    "subtracted: independent latents read 0.",
 }
 
 
@@ -106,6 +116,27 @@ def traversal_figures(decode: Decode, codes: latents.Latents) -> list[Figure]:
         Figure("traversals", figures.traversals(around_prior, prior[order], names), alt),
         Figure("traversals_of_a_cell", drawn, alt),
     ]
+
+
+def _of_classes(found: Found) -> list[Figure]:
+    if found.judged is None:
+        return []
+    accuracy = found.scores["classifier"]["balanced_accuracy"]
+    drawn = [
+        Figure(
+            "classifier_confusion",
+            charts.confusion(found.judged.confusion, found.judged.names),
+            f"Confusion matrix of the model, balanced accuracy {accuracy:.3f}",
+        )
+    ]
+    split = judged_split(found.subject.source)
+    if split.arrays is not None:
+        labels = split.arrays["label"][found.shown]
+        names = {label: found.subject.source.class_names[label] for label in np.unique(labels)}
+        rows = [found.images[labels == label] for label in names]
+        shown = figures.gallery(rows, list(names.values()), "What is told apart", "Some of the images, by true class.")
+        drawn.append(Figure("classes", shown, f"Images of the classes {', '.join(names.values())}"))
+    return drawn
 
 
 def _of_images(found: Found) -> list[Figure]:
@@ -193,18 +224,18 @@ def save(drawn: Sequence[Figure], workdir: Path) -> list[Picture]:
 
 
 def _cards(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Card]:
-    cards = [
-        Card(
-            "Reconstruction error",
-            f"{scores['reconstruction_mse']:.5f}",
-            f"mean squared, per pixel, {scores['judged_on']} split",
-        ),
-        Card("Active latents", f"{scores['active_latents']} of {len(scores['kl_per_latent'])}", "KL above .01 nats"),
-    ]
-    if "probe" in scores:
-        part = scores["probe"]
-        note = f"balanced, {part['head']} on latents, {part['test_images']:,} {part['judged_on']} images"
-        cards.insert(0, Card("Class accuracy", f"{part['balanced_accuracy']:.1%}", note))
+    cards = []
+    for name in ("classifier", "probe"):
+        if name in scores:
+            part = scores[name]
+            by = f"{part['head']} on latents" if name == "probe" else "the model itself"
+            note = f"balanced, {by}, {part['test_images']:,} {part['judged_on']} images"
+            cards.append(Card("Class accuracy", f"{part['balanced_accuracy']:.1%}", note))
+    if "kl_per_latent" in scores:
+        note = f"mean squared, per pixel, {scores['judged_on']} split"
+        active = f"{scores['active_latents']} of {len(scores['kl_per_latent'])}"
+        cards.append(Card("Reconstruction error", f"{scores['reconstruction_mse']:.5f}", note))
+        cards.append(Card("Active latents", active, "KL above .01 nats"))
     if "disentanglement" in scores:
         cards.append(Card("MIG", f"{scores['disentanglement']['MIG']['score']:.3f}", "mutual information gap"))
     rates = [row["images_per_second"] for row in rows if "images_per_second" in row]

@@ -1,4 +1,4 @@
-"""What a small classifier makes of the latents: trained on codes of training images, judged on the test split."""
+"""How well classes are told apart on the test split: by a small classifier on the latents, or by the model itself."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -62,6 +62,52 @@ def probe_latents(
         "confusion": judged.confusion.tolist(),
     }
     return Probed(tuple(classes), judged.confusion, scores)
+
+
+def judge_classifier(subject: Subject, classes: Mapping[str, Sequence[str]] | None, symmetries: bool) -> Probed:
+    """Judges a model that predicts classes itself; probabilities are averaged over the symmetries where asked.
+
+    Args:
+        subject: a model with ``predict`` and its data.
+        classes: see ``findings.Options``; the probabilities of classes that count as one are added up.
+        symmetries: see ``findings.Options``.
+
+    Raises:
+        ValueError: an unknown class, or no image of the classes.
+    """
+    source = subject.source
+    classes = {name: (name,) for name in source.class_names} if classes is None else classes
+    check_classes(classes, source.class_names)
+    belongs = np.array([[name in members for members in classes.values()] for name in source.class_names])
+    scores, labels, views = [], [], 0
+    for batch in batches(judged_split(source)):
+        wanted = belongs[batch["label"]].any(axis=1) & (batch["mask"] > 0)
+        seen = symmetric_views(batch["image"]) if symmetries else [batch["image"]]
+        views = len(seen)
+        told = np.mean([_softmax(np.asarray(subject.predict(view), np.float64)) for view in seen], axis=0)
+        scores.append(told[wanted] @ belongs)
+        labels.append(belongs[batch["label"]].argmax(axis=1)[wanted])
+    label = np.concatenate(labels)
+    if not len(label):
+        raise ValueError(
+            f"no image to judge: got none of the classes {list(classes)}, expected some; change probe.classes"
+        )
+    judged = probe.judge(np.concatenate(scores), label)
+    found = {
+        "judged_on": judged_name(source),
+        "views": views,
+        "classes": {name: list(members) for name, members in classes.items()},
+        "test_images": len(label),
+        "balanced_accuracy": judged.balanced_accuracy,
+        "accuracy": judged.accuracy,
+        "confusion": judged.confusion.tolist(),
+    }
+    return Probed(tuple(classes), judged.confusion, found)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _labelled(

@@ -26,6 +26,7 @@ SPREADS = {
     "kl": "KL, nats",
     "active_latents": "active latents",
     "probe/balanced_accuracy": "balanced accuracy",
+    "classifier/balanced_accuracy": "balanced accuracy of the model itself",
     "disentanglement/MIG/score": "MIG",
     "disentanglement/DCI/score": "DCI disentanglement",
     "disentanglement/SAP/score": "SAP",
@@ -129,13 +130,14 @@ def _report(settings: Config, repeats: Repeats, workdir: Path) -> dict[str, Any]
     runs = [json.loads((workdir / f"run{k}" / "scores.json").read_text()) for k in range(repeats.num_runs)]
     spreads = dict(_spreads(runs))
     ranked = _ranked(repeats, workdir)
-    scores = {"runs": repeats.num_runs, "over": repeats.over, "spread": spreads, "udr": ranked}
+    scores = {"runs": repeats.num_runs, "over": repeats.over, "spread": spreads}
+    shown = [Section("Runs", RUNS_TEXT.format(repeats.over), _tables_of(runs, spreads) + _confusion(runs, workdir))]
+    if ranked is not None:
+        scores["udr"] = ranked
+        shown.append(Section("Agreement between the models", UDR_TEXT, [_udr_table(ranked)]))
     page = report(
         f"{settings['model']['name']} on {settings['data']['name']}, {repeats.num_runs} runs",
-        [
-            Section("Runs", RUNS_TEXT.format(repeats.over), _tables_of(runs, spreads) + _confusion(runs, workdir)),
-            Section("Agreement between the models", UDR_TEXT, [_udr_table(ranked)]),
-        ],
+        shown,
         [_card(name, part) for name, part in spreads.items()],
         config=settings,
         versions=presentation.versions(),
@@ -164,11 +166,13 @@ def _at(scores: Mapping[str, Any], path: str) -> float | None:
     return value
 
 
-def _ranked(repeats: Repeats, workdir: Path) -> dict[str, Any]:
-    """UDR of the runs' models over the test images of run 0; the same images for every model."""
+def _ranked(repeats: Repeats, workdir: Path) -> dict[str, Any] | None:
+    """UDR of the runs' models over the test images of run 0, the same for every model; None where they encode none."""
     codes, kls, images = [], [], None
     for k in range(repeats.num_runs):
         trained = experiment.restore(workdir / f"run{k}")
+        if trained.model.encode is None:
+            return None
         images = list(batches(judged_split(trained.source), UDR_IMAGES)) if images is None else images
         encode, _ = experiment.coder(trained)
         encoded = latents.encode_batches(encode, images)
@@ -200,12 +204,14 @@ def _tables_of(runs: list[dict[str, Any]], spreads: Mapping[str, dict[str, Any]]
 
 
 def _confusion(runs: list[dict[str, Any]], workdir: Path) -> list[Picture | Table]:
-    if any("probe" not in scores for scores in runs):
-        return []
-    counts = np.sum([scores["probe"]["confusion"] for scores in runs], axis=0)
-    drawn = charts.confusion(counts, list(runs[0]["probe"]["classes"]), "Predicted against true class, all runs")
-    figure = presentation.Figure("confusion", drawn, "Confusion matrix of the classifiers on latents, summed over runs")
-    return list(presentation.save([figure], workdir))
+    drawn = []
+    for kind, name, of in (("probe", "confusion", "on latents"), ("classifier", "classifier_confusion", "of images")):
+        if all(kind in scores for scores in runs):
+            counts = np.sum([scores[kind]["confusion"] for scores in runs], axis=0)
+            chart = charts.confusion(counts, list(runs[0][kind]["classes"]), "Predicted against true class, all runs")
+            alt = f"Confusion matrix of the classifiers {of}, summed over runs"
+            drawn.append(presentation.Figure(name, chart, alt))
+    return list(presentation.save(drawn, workdir))
 
 
 def _card(name: str, part: Mapping[str, Any]) -> Card:

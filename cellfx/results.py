@@ -82,14 +82,17 @@ def _with_other_images(trained: Trained, folder: Path) -> Source:
     options = {key: data[key] for key in ("intensity", "on_error", "data_dir") if key in data}
     other = unsplit(folder, expected[0], **options)
     known = list(trained.source.class_names)
-    unknown = [name for name in other.class_names if name not in known]
+    label_of = {name: label for label, name in enumerate(known)}
+    for label, members in enumerate((data.get("grouped") or {}).values()):
+        label_of |= dict.fromkeys(members, label)
+    unknown = [name for name in other.class_names if name not in label_of]
     if other.image_shape != expected or unknown:
         raise ValueError(
             f"the images of {folder} do not fit the run: got images {other.image_shape} of the classes "
-            f"{', '.join(other.class_names)}, expected {expected} and classes among {', '.join(known)}; name the "
+            f"{', '.join(other.class_names)}, expected {expected} and classes among {', '.join(label_of)}; name the "
             f"folders like the classes the model was trained on"
         )
-    label_of = np.array([known.index(name) for name in other.class_names], np.int32)
+    labels = np.array([label_of[name] for name in other.class_names], np.int32)
     split = other.splits["test"]
-    split = split._replace(arrays={**split.arrays, "label": label_of[split.arrays["label"]]})
+    split = split._replace(arrays={**split.arrays, "label": labels[split.arrays["label"]]})
     return trained.source._replace(name=str(folder), splits={**trained.source.splits, "test": split})

@@ -15,6 +15,7 @@ from cellfx.settings import write_whole
 
 Encode = Callable[[np.ndarray], tuple[Any, Any]]
 Decode = Callable[[np.ndarray], Any]
+Predict = Callable[[np.ndarray], Any]
 
 BATCH_SIZE = 256
 MAX_IMAGES = 20_000
@@ -22,19 +23,21 @@ MAX_IMAGES = 20_000
 
 
 class Subject(NamedTuple):
-    """A trained model and the data it was trained for.
+    """A trained model and the data it was trained for; None means that the model lacks this ability.
 
     Attributes:
         source: the data.
         encode: x (B, H, W, C) float32 -> (mean, logvar), each (B, L).
-        decode: z (B, L) -> x.
+        decode: z (B, L) -> x; a model has both of these or neither.
         step: training steps that it has behind it.
+        predict: x -> logits (B, K).
     """
 
     source: Source
-    encode: Encode
-    decode: Decode
+    encode: Encode | None
+    decode: Decode | None
     step: int
+    predict: Predict | None = None
 
 
 def check_data(workdir: Path, source: Source) -> None:

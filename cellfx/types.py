@@ -27,12 +27,14 @@ class Spec(NamedTuple):
         num_classes: K, 0 where the data has no labels.
         num_examples: N of the training split; the total correlation needs it.
         axis_name: device axis that the step is mapped over, None outside a mapped program.
+        class_counts: (K,) examples of each class in the training split; empty where the labels are not in memory.
     """
 
     image_shape: tuple[int, int, int]
     num_classes: int
     num_examples: int
     axis_name: str | None = None
+    class_counts: tuple[int, ...] = ()
 
 
 LossFn = Callable[[PyTree, PyTree, Batch, Key, jax.Array], tuple[jax.Array, tuple[Metrics, PyTree]]]
@@ -53,6 +55,7 @@ class Model(NamedTuple):
         encode: (params by player, extra, x) -> (mean, logvar), each (B, L).
         decode: (params by player, extra, z) -> x in [0, 1].
         predict: (params by player, extra, x) -> logits (B, K).
+        eval_losses: player -> loss as a trained model has it, for instance without dropout; None where it is the same.
     """
 
     init: Callable[[Key], tuple[dict[str, PyTree], PyTree]]
@@ -60,6 +63,7 @@ class Model(NamedTuple):
     encode: Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, jax.Array]] | None = None
     decode: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
     predict: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
+    eval_losses: Mapping[str, LossFn] | None = None
 
 
 class TrainState(NamedTuple):

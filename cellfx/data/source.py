@@ -1,6 +1,6 @@
 """The contract between data sets and everything that reads them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +53,66 @@ def to_float(images: Any) -> Any:
     if not np.issubdtype(images.dtype, np.integer):
         return images.astype(np.float32)
     return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
+
+
+def grouped(source: Source, classes: Mapping[str, Sequence[str]]) -> Source:
+    """The examples of some classes, several of which may count as one.
+
+    Which example is in which split stays as it is.
+
+    Args:
+        source: with labels, in memory.
+        classes: new class -> classes of the source that it takes in, in the order of the new labels.
+
+    Raises:
+        ValueError: fewer than two new classes, an unknown class or one that is named twice, data that is only streamed,
+            or a class without an example to train or to test on.
+    """
+    members = [member for names in classes.values() for member in names]
+    unknown = [member for member in members if member not in source.class_names]
+    if unknown:
+        raise ValueError(
+            f"unknown class in data.grouped: got {unknown[0]!r}, expected one of "
+            f"{', '.join(source.class_names) or 'none, the data has no classes'}; correct the name"
+        )
+    if len(classes) < 2 or len(set(members)) < len(members):
+        raise ValueError(
+            f"data.grouped tells no classes apart: got {', '.join(classes) or 'none'} of {', '.join(members)}, "
+            f"expected two or more that share no class of the data; correct it"
+        )
+    label_of = np.full(len(source.class_names), -1, np.int32)
+    for label, names in enumerate(classes.values()):
+        label_of[[source.class_names.index(name) for name in names]] = label
+    splits = {name: _relabelled(split, label_of) for name, split in source.splits.items()}
+    for name in ("train", "test"):
+        present = set(splits[name].arrays["label"].tolist()) if name in splits else set()
+        missing = [new for label, new in enumerate(classes) if label not in present]
+        if present and missing:
+            raise ValueError(
+                f"a class of data.grouped is missing: got no example of {', '.join(missing)} in the {name} split of "
+                f"{source.name}, expected some of every class; take another fold or other classes"
+            )
+    return source._replace(splits=splits, class_names=tuple(classes))
+
+
+def count_classes(split: Split, num_classes: int) -> tuple[int, ...]:
+    """Examples of every class, (K,); empty where the split has no labels in memory."""
+    if split.arrays is None or "label" not in split.arrays:
+        return ()
+    return tuple(np.bincount(split.arrays["label"], minlength=num_classes).tolist())
+
+
+def _relabelled(split: Split, label_of: np.ndarray) -> Split:
+    """The examples whose new label, ``label_of`` their old one, is not negative."""
+    if split.arrays is None:
+        raise ValueError(
+            f"streamed data cannot be grouped: got a split of {split.num_examples} examples that are not in memory, "
+            f"expected arrays; raise data.in_memory_gib, or leave data.grouped out"
+        )
+    label = label_of[split.arrays["label"]]
+    rows = np.flatnonzero(label >= 0)
+    arrays = {**{name: array[rows] for name, array in split.arrays.items()}, "label": label[rows]}
+    return Split(len(rows), arrays, metadata={name: values[rows] for name, values in split.metadata.items()})
 
 
 def iterate(split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:

@@ -47,7 +47,7 @@ def tiny(path, folder):
 
 
 def test_configs_are_found():
-    assert {"configs/tcvae.py", "configs/tcvae_nuclei.py", "configs/tcvae_sprites.py"} <= set(CONFIGS)
+    assert {"configs/tcvae.py", "configs/tcvae_nuclei.py", "configs/cnn.py", "configs/cnn_nuclei.py"} <= set(CONFIGS)
 
 
 @pytest.mark.parametrize("path", CONFIGS)
@@ -58,6 +58,13 @@ def test_a_config_trains_and_reports_at_size_tiny(path, cells, own_cache, compil
     written = json.loads((workdir / "scores.json").read_text())
     assert written == json.loads(json.dumps(scores, default=float))
     assert (workdir / "report.html").stat().st_size > 10_000
+    if loaded["model"]["name"] == "cnn":
+        assert "reconstruction_mse" not in scores
+        assert list(scores["classifier"]["classes"]) == list(
+            loaded["data"].get("grouped") or ("interphase", "metaphase")
+        )
+        assert np.sum(scores["classifier"]["confusion"]) == scores["classifier"]["test_images"] > 0
+        return
     assert np.isfinite(scores["reconstruction_mse"])
     if "classes" in loaded.get("probe", {}):
         assert list(scores["probe"]["classes"]) == list(loaded["probe"]["classes"])

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cellfx.data.source import Split, iterate, to_float
+from cellfx.data.source import Source, Split, count_classes, grouped, iterate, to_float
 
 
 def _split(count):
@@ -71,3 +71,89 @@ def test_to_float_lets_floats_pass():
     values = np.array([-1.5, 0.25, 3.0])
     np.testing.assert_array_equal(to_float(values), values)
     assert to_float(values).dtype == np.float32
+
+
+NAMES = ("prophase", "metaphase", "alignment", "interphase")
+
+
+def _labelled(label):
+    label = np.array(label, np.int32)
+    image = np.arange(len(label), dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
+    arrays = {"image": image, "label": label, "group": np.arange(len(label), dtype=np.int32) // 2}
+    return Split(len(label), arrays, metadata={"Metadata_File": np.array([f"file{i}" for i in range(len(label))])})
+
+
+def _source(train=(0, 1, 2, 3, 3, 1), test=(3, 0, 2)):
+    splits = {"train": _labelled(train), "valid": _labelled([3]), "test": _labelled(test)}
+    return Source("cells", (2, 2, 1), splits, NAMES, ("size",))
+
+
+def test_grouped_classes_count_as_one_and_the_others_are_left_out():
+    found = grouped(_source(), {"resting": ["interphase"], "dividing": ["metaphase", "alignment"]})
+    assert found.class_names == ("resting", "dividing")
+    assert found.factor_names == ("size",)
+    train, test = found.splits["train"], found.splits["test"]
+    assert (train.num_examples, found.splits["valid"].num_examples, test.num_examples) == (5, 1, 2)
+    np.testing.assert_array_equal(train.arrays["label"], [1, 1, 0, 0, 1])
+    assert train.arrays["label"].dtype == np.int32
+    np.testing.assert_array_equal(train.arrays["image"][:, 0, 0, 0], [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(train.arrays["group"], [0, 1, 1, 2, 2])
+    assert train.metadata["Metadata_File"].tolist() == ["file1", "file2", "file3", "file4", "file5"]
+    np.testing.assert_array_equal(test.arrays["label"], [0, 1])
+    assert count_classes(train, 2) == (2, 3)
+
+
+def test_the_data_that_was_grouped_stays_as_it_was():
+    source = _source()
+    grouped(source, {"a": ["interphase"], "b": ["metaphase", "alignment"]})
+    np.testing.assert_array_equal(source.splits["train"].arrays["label"], [0, 1, 2, 3, 3, 1])
+
+
+@pytest.mark.parametrize(
+    ("source", "classes", "message"),
+    [
+        (
+            _source(),
+            {"a": ["meta"], "b": ["prophase"]},
+            r"unknown class in data\.grouped: got 'meta', expected one of pro",
+        ),
+        (
+            _source(),
+            {"a": ["metaphase"]},
+            r"data\.grouped tells no classes apart: got a of metaphase, expected two or more",
+        ),
+        (
+            _source(),
+            {"a": ["metaphase"], "b": ["metaphase", "prophase"]},
+            r"data\.grouped tells no classes apart: got a, b of metaphase, metaphase, prophase, expected two",
+        ),
+        (
+            _source(train=(0, 1, 2)),
+            {"a": ["interphase"], "b": ["prophase"]},
+            r"a class of data\.grouped is missing: got no example of a in the train split of cells, expected some of",
+        ),
+        (
+            _source(test=(3, 3)),
+            {"a": ["interphase"], "b": ["prophase"]},
+            r"a class of data\.grouped is missing: got no example of b in the test split of cells, expected some of",
+        ),
+        (
+            _source()._replace(splits={"train": Split(9, examples=print)}),
+            {"a": ["interphase"], "b": ["prophase"]},
+            r"streamed data cannot be grouped: got a split of 9 examples that are not in memory, expected arrays;",
+        ),
+        (
+            _source()._replace(class_names=()),
+            {"a": ["interphase"], "b": ["prophase"]},
+            r"unknown class in data\.grouped: got 'interphase', expected one of none, the data has no classes; correct",
+        ),
+    ],
+)
+def test_classes_that_cannot_be_grouped_are_refused(source, classes, message):
+    with pytest.raises(ValueError, match=message):
+        grouped(source, classes)
+
+
+def test_classes_of_a_stream_are_not_counted():
+    assert count_classes(Split(9, examples=print), 2) == ()
+    assert count_classes(_labelled([1, 1, 0]), 3) == (1, 2, 0)

@@ -1,6 +1,7 @@
 """Every file in cellfx/models is found by itself and held to the contract."""
 
 import importlib
+import inspect
 import pkgutil
 from functools import cache
 
@@ -14,12 +15,14 @@ from cellfx.trees import count_parameters, named_leaves
 from cellfx.types import Model, Spec
 
 NAMES = [module.name for module in pkgutil.iter_modules(cellfx.models.__path__)]
-SMALL = {"latents": 5, "filters": (4, 8), "hidden": 16}
-SPEC = Spec((13, 12, 2), 3, 40)
+SMALL = {"latents": 5, "filters": (4, 8), "hidden": 16, "widths": (8, 6), "balanced": True}
+SPEC = Spec((13, 12, 2), 3, 40, class_counts=(10, 25, 5))
 
 
 def make(name, spec=SPEC, **changes):
-    return getattr(importlib.import_module(f"cellfx.models.{name}"), name)(spec, **{**SMALL, **changes})
+    factory = getattr(importlib.import_module(f"cellfx.models.{name}"), name)
+    small = {key: value for key, value in SMALL.items() if key in inspect.signature(factory).parameters}
+    return factory(spec, **{**small, **changes})
 
 
 def batch_of(size=8):
@@ -40,7 +43,7 @@ def value_and_grad(model, player):
 
 
 def test_models_are_found():
-    assert {"vae", "tcvae"} <= set(NAMES)
+    assert {"vae", "tcvae", "cnn"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,19 +76,21 @@ def test_every_parameter_gets_a_finite_gradient(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_four_devices_equal_one(name):
     params, extra = initialised(name)
-    batch = batch_of()
+    batch = {**batch_of(), "mask": jnp.array([1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0])}
     parts = jax.tree.map(lambda a: a.reshape(4, 2, *a.shape[1:]), batch)
     for player in make(name).losses:
         single = jax.jit(value_and_grad(make(name), player))
-        (loss, (metrics, _)), gradient = single(params[player], params, extra, batch, jax.random.key(3), jnp.int32(5))
+        (loss, (metrics, new)), gradient = single(params[player], params, extra, batch, jax.random.key(3), jnp.int32(5))
         several = value_and_grad(make(name, SPEC._replace(axis_name="devices")), player)
 
         def step(own, part, several=several):
-            (loss, (metrics, _)), gradient = several(own, params, extra, part, jax.random.key(3), jnp.int32(5))
-            return jax.lax.pmean((loss, metrics, gradient), "devices")
+            (loss, (metrics, new)), gradient = several(own, params, extra, part, jax.random.key(3), jnp.int32(5))
+            # What is no gradient must be the same on every device without being averaged.
+            return (loss, metrics, new), jax.lax.pmean(gradient, "devices")
 
-        mapped = jax.pmap(step, "devices", in_axes=(None, 0), out_axes=None)(params[player], parts)
-        for one, four in zip(jax.tree.leaves((loss, metrics, gradient)), jax.tree.leaves(mapped), strict=True):
+        mapped = jax.pmap(step, "devices", in_axes=(None, 0), out_axes=(0, None))(params[player], parts)
+        same = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], 4, axis=0), (loss, metrics, new))
+        for one, four in zip(jax.tree.leaves((same, gradient)), jax.tree.leaves(mapped), strict=True):
             np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-5)
 
 
@@ -102,6 +107,7 @@ def test_shapes_and_ranges_of_the_abilities(name):
         assert bool(jnp.all((decoded >= 0) & (decoded <= 1)))
     if model.predict:
         assert model.predict(params, extra, x).shape == (8, SPEC.num_classes)
+    assert model.predict or (model.encode and model.decode)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,9 +116,25 @@ def test_padding_changes_no_loss(name):
     batch = batch_of(6)
     padded = {k: jnp.concatenate([v, jnp.zeros((2, *v.shape[1:]), v.dtype)]) for k, v in batch.items()}
     rubbish = {**padded, "image": padded["image"].at[6:].set(0.9)}
-    for loss in model.losses.values():
+    for loss in [*model.losses.values(), *(model.eval_losses or {}).values()]:
         values = [loss(params, extra, b, jax.random.key(0), jnp.int32(0))[0] for b in (padded, rubbish)]
         np.testing.assert_allclose(values[0], values[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_for_evaluation_changes_nothing_and_takes_no_chances(name):
+    model, (params, extra) = make(name), initialised(name)
+    if model.eval_losses is None:
+        return
+    assert set(model.eval_losses) == set(model.losses)
+    for player, loss in model.eval_losses.items():
+        found = [loss(params, extra, batch_of(), jax.random.key(k), jnp.int32(0)) for k in (0, 1)]
+        assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), *found))
+        value, (metrics, new) = found[0]
+        assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), new, extra))
+        trained = model.losses[player](params, extra, batch_of(), jax.random.key(0), jnp.int32(0))
+        assert set(metrics) == set(trained[1][0])
+        assert float(value) != float(trained[0])
 
 
 def test_number_of_parameters_of_the_published_autoencoder():
