@@ -59,15 +59,24 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 def named(package: str, section: str, settings: Mapping[str, Any], *arguments: Any, name_key: str = "name") -> Any:
     """Calls ``cellfx.<package>.<name>.<name>`` with a config section, its name taken off."""
-    settings = dict(settings)
+    rest = {key: value for key, value in settings.items() if key != name_key}
+    return call(factory_of(package, section, settings, name_key), section, rest, *arguments)
+
+
+def factory_of(package: str, section: str, settings: Mapping[str, Any], name_key: str = "name") -> Callable[..., Any]:
+    """``cellfx.<package>.<name>.<name>`` for the name in a config section.
+
+    Raises:
+        ValueError: no name, or nothing is called so.
+    """
     if name_key not in settings:
         raise ValueError(f"config section {section} has no {name_key}; expected the name of one of cellfx/{package}")
-    name = settings.pop(name_key)
+    name = settings[name_key]
     spec = importlib.util.find_spec(f"cellfx.{package}.{name}") if str(name).isidentifier() else None
     factory = getattr(importlib.import_module(f"cellfx.{package}.{name}"), name, None) if spec else None
     if factory is None:
-        raise ValueError(f"unknown {section}.{name_key} {name!r}; {_nearest(name, _factories(package))}")
-    return call(factory, section, settings, *arguments)
+        raise ValueError(f"unknown {section}.{name_key} {name!r}; {nearest(name, _factories(package))}")
+    return factory
 
 
 def _factories(package: str) -> list[str]:
@@ -77,24 +86,33 @@ def _factories(package: str) -> list[str]:
 
 
 def call(factory: Callable[..., Any], section: str, settings: Mapping[str, Any], *arguments: Any) -> Any:
-    """The factory's result for a config section as keyword arguments.
+    """The factory's result for a config section as keyword arguments, behind some positional ones.
+
+    Raises:
+        ValueError: see ``check_call``.
+    """
+    check_call(factory, section, settings, len(arguments))
+    return factory(*arguments, **settings)
+
+
+def check_call(factory: Callable[..., Any], section: str, settings: Mapping[str, Any], num_arguments: int = 0) -> None:
+    """Makes sure that a factory can be called with a config section, behind ``num_arguments`` positional arguments.
 
     Raises:
         ValueError: a key that the factory does not take, the message names the nearest one it does; a key that is
             missing and has no default; or a value of the wrong type.
     """
-    parameters = dict([*inspect.signature(factory).parameters.items()][len(arguments) :])
+    parameters = dict([*inspect.signature(factory).parameters.items()][num_arguments:])
     known = list(parameters)
     unknown = [name for name in settings if name not in known]
     if unknown:
-        raise ValueError(f"unknown config key {section}.{unknown[0]}; {_nearest(unknown[0], known)}")
+        raise ValueError(f"unknown config key {section}.{unknown[0]}; {nearest(unknown[0], known)}")
     missing = [name for name in known if parameters[name].default is inspect.Parameter.empty and name not in settings]
     if missing:
         raise ValueError(f"config key {section}.{missing[0]} is missing; expected a value, it has no default")
     annotations = get_type_hints(factory)
     for name, value in settings.items():
         _check_type(f"{section}.{name}", value, annotations.get(name, Any))
-    return factory(*arguments, **settings)
 
 
 def _check_type(key: str, value: Any, annotation: Any) -> None:
@@ -113,13 +131,14 @@ def check_sections(settings: Mapping[str, Any]) -> None:
     known = [*SECTIONS, *OPTIONAL_SECTIONS]
     for name in settings:
         if name not in known:
-            raise ValueError(f"unknown config section {name}; {_nearest(name, known)}")
+            raise ValueError(f"unknown config section {name}; {nearest(name, known)}")
     missing = [name for name in SECTIONS if name not in settings]
     if missing:
         raise ValueError(f"config section {missing[0]} is missing; expected {', '.join(SECTIONS)}")
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: list[str]) -> str:
+    """Advice for a wrong name: the nearest known one, or all of them."""
     near = difflib.get_close_matches(str(name), known, 1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
 

@@ -1,0 +1,89 @@
+"""Trains the model of one config, once or by seed or fold as its section ``repeats`` says: ``bin/train`` as a stage."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cellfx import repeats as runs
+from cellfx.settings import Training, call, check_call, check_sections, factory_of
+
+Section = Mapping[str, Any]
+
+
+def train(
+    folder: Path,
+    inputs: Mapping[str, Path],
+    data: Section,
+    input: Section,
+    model: Section,
+    optim: Section,
+    train: Section,
+    probe: Section | None = None,
+    repeats: Section | None = None,
+) -> None:
+    """Trains, measures and reports; the sections are those of ``bin/train``'s configs.
+
+    Args:
+        folder: a workdir, or that of several: see ``run_folders``.
+        inputs: nothing is read from them.
+        data: the data set.
+        input: the input pipeline.
+        model: the model.
+        optim: the optimiser.
+        train: epochs, seed, how often to save.
+        probe: what is measured.
+        repeats: how many runs, and what differs between them.
+    """
+    runs.run(_config(data, input, model, optim, train, probe, repeats), folder)
+
+
+def check(
+    data: Section,
+    input: Section,
+    model: Section,
+    optim: Section,
+    train: Section,
+    probe: Section | None = None,
+    repeats: Section | None = None,
+) -> None:
+    """Raises a ValueError for what can be seen to be wrong without loading the data."""
+    config = _config(data, input, model, optim, train, probe, repeats)
+    check_sections(config)
+    call(Training, "train", config["train"]).check()
+    for package, section, num_arguments in (("data", "data", 0), ("models", "model", 1)):
+        rest = {key: value for key, value in config[section].items() if key not in ("name", "grouped")}
+        check_call(factory_of(package, section, config[section]), section, rest, num_arguments)
+    factory_of("data", "input", config["input"], "pipeline")
+
+
+def outside(data: Section, **others: Any) -> str | None:
+    """Digest of name, size and time of every file of the data's folder, where it lies in one."""
+    del others
+    if "folder" not in data:
+        return None
+    root = Path(data["folder"]).expanduser()
+    stats = ((str(path.relative_to(root)), path.stat()) for path in sorted(root.rglob("*")) if path.is_file())
+    listed = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def run_folders(folder: Path) -> dict[str, Path]:
+    """``run0`` -> folder for every run of the stage; the one run of a stage without repeats is ``run0`` too."""
+    found = sorted((path for path in folder.glob("run*") if path.is_dir()), key=lambda path: int(path.name[3:]))
+    return {path.name: path for path in found} or {"run0": folder}
+
+
+def _config(
+    data: Section,
+    input: Section,
+    model: Section,
+    optim: Section,
+    train: Section,
+    probe: Section | None,
+    repeats: Section | None,
+) -> dict[str, Any]:
+    config = {"data": data, "input": input, "model": model, "optim": optim, "train": train}
+    optional = {"probe": probe, "repeats": repeats}
+    return json.loads(json.dumps(config | {name: section for name, section in optional.items() if section}))
