@@ -169,6 +169,11 @@ def interpolations(images: np.ndarray, path: str = "straight lines") -> Any:
     return _grid(list(images), [""] * len(images), "From one image to another", note, heads=heads)
 
 
+def gallery(rows: Sequence[np.ndarray], names: Sequence[str], title: str, note: str = "") -> Any:
+    """Rows of images (n, H, W, C) in [0, 1], each with a name on its left; rows may differ in length."""
+    return _grid(rows, names, title, note)
+
+
 def _bright(index: int) -> list[float]:
     colour = CLASS_COLOURS[index % len(CLASS_COLOURS)]
     rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255

@@ -1,4 +1,4 @@
-"""One self-contained HTML page from headings, figures and tables. Nothing in it asks a network for anything."""
+"""One self-contained HTML page of headings, figures, tables and formulas. Nothing in it asks a network for anything."""
 
 import base64
 import html
@@ -6,6 +6,9 @@ import json
 import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from cellfx.analysis.mathml import to_math
+from cellfx.analysis.page_style import STYLE
 
 
 class Card(NamedTuple):
@@ -29,11 +32,29 @@ class Picture(NamedTuple):
         png: bytes of the file, see ``cellfx.analysis.figures.to_png``.
         alt: what a reader who cannot see it should know.
         caption: shown below it.
+        source: file of the workdir that holds its numbers.
     """
 
     png: bytes
     alt: str
     caption: str = ""
+    source: str = ""
+
+
+class Formula(NamedTuple):
+    """A formula, typeset by the browser itself; in a table it may stand in place of a value.
+
+    Attributes:
+        mathml: presentation MathML, see ``cellfx.analysis.mathml.to_math``.
+        text: the same as plain text, to copy from and for browsers that know no MathML.
+        caption: shown below it.
+        source: file of the workdir that holds it.
+    """
+
+    mathml: str
+    text: str
+    caption: str = ""
+    source: str = ""
 
 
 class Table(NamedTuple):
@@ -43,11 +64,27 @@ class Table(NamedTuple):
         columns: names.
         rows: one value per column each.
         caption: shown above it.
+        source: file of the workdir that holds its numbers.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     caption: str = ""
+    source: str = ""
+
+
+class Row(NamedTuple):
+    """Words with figures, tables or formulas beside them; below them where the page is narrow.
+
+    Attributes:
+        parts: from left to right.
+        title: above the words.
+        text: plain text, paragraphs separated by an empty line.
+    """
+
+    parts: Sequence[Picture | Table | Formula]
+    title: str = ""
+    text: str = ""
 
 
 class Section(NamedTuple):
@@ -56,12 +93,12 @@ class Section(NamedTuple):
     Attributes:
         title: in the page and its table of contents.
         text: plain text, paragraphs separated by an empty line.
-        parts: pictures and tables, in order.
+        parts: in order.
     """
 
     title: str
     text: str = ""
-    parts: Sequence[Picture | Table] = ()
+    parts: Sequence[Picture | Table | Formula | Row] = ()
 
 
 def report(
@@ -86,7 +123,7 @@ def report(
         HTML, UTF-8, to be written to one file.
 
     Raises:
-        ValueError: a row of a table does not have one value per column.
+        ValueError: a row of a table does not have one value per column, or a formula is not MathML.
     """
     extra = []
     if config is not None:
@@ -122,9 +159,22 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, An
 
 
 def _section(index: int, section: Section) -> str:
-    text = "".join(f"<p>{_escape(part.strip())}</p>" for part in section.text.split("\n\n") if part.strip())
-    parts = "".join(_picture(part) if isinstance(part, Picture) else _table(part) for part in section.parts)
-    return f'<section id="part-{index}"><h2>{_escape(section.title)}</h2>{text}{parts}</section>\n'
+    parts = "".join(_part(part) for part in section.parts)
+    return f'<section id="part-{index}"><h2>{_escape(section.title)}</h2>{_text(section.text)}{parts}</section>\n'
+
+
+def _text(text: str) -> str:
+    return "".join(f"<p>{_escape(part.strip())}</p>" for part in text.split("\n\n") if part.strip())
+
+
+def _part(part: Picture | Table | Formula | Row) -> str:
+    if isinstance(part, Row):
+        title = f"<h3>{_escape(part.title)}</h3>" if part.title else ""
+        words = f'<div class="words">{title}{_text(part.text)}</div>' if title or part.text else ""
+        return f'<div class="row">{words}{"".join(f"<div>{_part(beside)}</div>" for beside in part.parts)}</div>'
+    if isinstance(part, Picture):
+        return _picture(part)
+    return _formula(part) if isinstance(part, Formula) else _table(part)
 
 
 def _card(card: Card) -> str:
@@ -134,13 +184,25 @@ def _card(card: Card) -> str:
 
 def _picture(picture: Picture) -> str:
     data = base64.b64encode(picture.png).decode("ascii")
-    caption = f"<figcaption>{_escape(picture.caption)}</figcaption>" if picture.caption else ""
     size = ""
     if picture.png[:8] == PNG_SIGNATURE:
         width, height = (int.from_bytes(picture.png[at : at + 4], "big") // 2 for at in (16, 20))
         size = f' width="{width}" height="{height}"'
     image = f'<img src="data:image/png;base64,{data}" alt="{_escape(picture.alt)}"{size} loading="lazy">'
-    return f'<figure><div class="paper">{image}</div>{caption}</figure>'
+    return f'<figure><div class="paper">{image}</div>{_caption(picture)}{_source(picture)}</figure>'
+
+
+def _formula(formula: Formula) -> str:
+    shown = f'<div class="formula">{to_math(formula.mathml)}</div><code>{_escape(formula.text)}</code>'
+    return f"<figure>{shown}{_caption(formula)}{_source(formula)}</figure>"
+
+
+def _caption(part: Picture | Formula) -> str:
+    return f"<figcaption>{_escape(part.caption)}</figcaption>" if part.caption else ""
+
+
+def _source(part: Picture | Formula | Table) -> str:
+    return f'<p class="source">from <code>{_escape(part.source)}</code></p>' if part.source else ""
 
 
 def _table(table: Table) -> str:
@@ -154,11 +216,16 @@ def _table(table: Table) -> str:
     kinds = [' class="number"' if right else "" for right in numeric]
     head = "".join(f'<th scope="col"{k}>{_escape(n)}</th>' for n, k in zip(table.columns, kinds, strict=True))
     rows = "".join(
-        "<tr>" + "".join(f"<td{k}>{_escape(_show(v))}</td>" for v, k in zip(row, kinds, strict=True)) + "</tr>"
+        "<tr>" + "".join(f"<td{k}>{_cell(v)}</td>" for v, k in zip(row, kinds, strict=True)) + "</tr>"
         for row in table.rows
     )
     caption = f"<caption>{_escape(table.caption)}</caption>" if table.caption else ""
-    return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    body = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="scroll">{body}</div>{_source(table)}'
+
+
+def _cell(value: Any) -> str:
+    return to_math(value.mathml, display=False) if isinstance(value, Formula) else _escape(_show(value))
 
 
 def _is_number(value: Any) -> bool:
@@ -177,43 +244,3 @@ def _escape(text: Any) -> str:
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-STYLE = """
-:root{--ink:#1b2430;--muted:#5d6878;--line:#e4e7ec;--page:#fbfbfa;--card:#fff;--accent:#0b6fa4;--stripe:#f5f6f7}
-@media (prefers-color-scheme:dark){:root{--ink:#e6e9ee;--muted:#9aa5b5;--line:#2b3340;--page:#11161d;--card:#19202a;
---accent:#6cb8e0;--stripe:#161c25}}
-*{box-sizing:border-box}html{scroll-behavior:smooth;scroll-padding-top:1.5rem}
-body{margin:0 auto;max-width:74rem;padding:3.5rem 1.5rem 5rem;background:var(--page);color:var(--ink);
-font:1rem/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
-display:grid;grid-template-columns:minmax(0,1fr);gap:0 3rem}
-h1{font-size:clamp(1.7rem,4vw,2.5rem);line-height:1.15;letter-spacing:-.02em;margin:0;font-weight:680}
-h2{font-size:1.3rem;letter-spacing:-.01em;margin:0 0 .6rem;font-weight:640}
-h1,h2,p,td,dd,dt,figcaption,caption,li{overflow-wrap:anywhere}
-p{margin:0 0 .9rem;max-width:44rem}.lead{color:var(--muted);margin:.6rem 0 0}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(11.5rem,1fr));gap:.9rem;margin:2rem 0 0}
-.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.95rem 1.1rem 1rem}
-.card dt{color:var(--muted);font-size:.82rem}.card dd{margin:0}
-.value{font-size:1.35rem;line-height:1.4;font-weight:640;letter-spacing:-.02em;font-variant-numeric:tabular-nums}
-.note{color:var(--muted);font-size:.8rem;line-height:1.4}
-nav{margin:2.2rem 0 0;font-size:.9rem}
-nav ol{list-style:none;margin:0;padding:0;display:flex;flex-wrap:wrap;gap:.3rem 1.3rem}
-nav a{color:var(--accent);text-decoration:none}nav a:hover,nav a:focus{text-decoration:underline}
-main{min-width:0}section{border-top:1px solid var(--line);padding-top:1.8rem;margin-top:2.4rem}
-figure{margin:1.2rem 0 1.8rem}.paper{display:inline-block;max-width:100%;background:#fff;border:1px solid var(--line);
-border-radius:10px;overflow:hidden;line-height:0}img{max-width:100%;height:auto}
-figcaption{color:var(--muted);font-size:.88rem;margin-top:.5rem;max-width:44rem}
-.scroll{overflow-x:auto;margin:1rem 0 1.6rem}table{border-collapse:collapse;font-size:.88rem;min-width:20rem}
-caption{text-align:left;color:var(--muted);padding-bottom:.5rem}
-th{text-align:left;font-weight:600;border-bottom:1.5px solid var(--line)}
-th,td{padding:.38rem 1.6rem .38rem .6rem;vertical-align:top}
-td{border-bottom:1px solid var(--line)}tbody tr:nth-child(even){background:var(--stripe)}
-.number{text-align:right;font-variant-numeric:tabular-nums}
-@media (min-width:64rem){body{grid-template-columns:12rem minmax(0,1fr)}header{grid-column:1/-1}
-nav{position:sticky;top:2rem;align-self:start;margin-top:4.3rem;max-height:calc(100vh - 4rem);overflow:auto}
-nav ol{display:block}nav li{margin:.35rem 0}}
-@media (max-width:48rem){.paper{overflow-x:auto}.paper img{max-width:none}}
-@media (prefers-color-scheme:dark){.paper{background:#e9ebee}.paper img{mix-blend-mode:multiply}}
-@media print{:root{--ink:#000;--muted:#444;--line:#ccc;--page:#fff;--card:#fff;--accent:#000;--stripe:#fff}
-body{display:block;max-width:none;padding:0;font-size:10pt}nav{display:none}figure,.card,tr{break-inside:avoid}
-h2{break-after:avoid}.scroll{overflow:visible}
-.paper{background:#fff;border:0}.paper img{mix-blend-mode:normal;max-width:100%}}
-"""

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from cellfx.analysis.report import Card, Picture, Section, Table, flatten, report
+from cellfx.analysis.report import Card, Formula, Picture, Row, Section, Table, flatten, report
 
 HOSTILE = "<script>alert('x')</script> & \"q\" ' onload=1 \u2028 </style> <img src=http://x>"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8) + (400).to_bytes(4, "big") + (200).to_bytes(4, "big")
@@ -104,6 +104,57 @@ def test_empty_parts_leave_no_trace():
 def test_settings_are_flattened_in_order():
     nested = {"model": {"name": "vae", "kwargs": {}, "deep": {"x": [1, 2]}}, "seed": 0}
     assert flatten(nested) == [("model.name", "vae"), ("model.kwargs", {}), ("model.deep.x", [1, 2]), ("seed", 0)]
+
+
+SQUARE = "<msup><mi>z</mi><mn>2</mn></msup>"
+
+
+def test_a_formula_is_typeset_with_its_text_below():
+    formula = Formula(SQUARE, "z^2", "The law.", "distil/formulas.json")
+    text = report("run", [Section("s", parts=[formula])])
+    assert f'<math display="block"><mrow>{SQUARE}</mrow></math>' in text
+    assert text.index("</math>") < text.index("<code>z^2</code>") < text.index("The law.")
+    assert "from <code>distil/formulas.json</code>" in text
+    assert Page(text).open == []
+
+
+def test_a_formula_may_be_a_value_of_a_table():
+    text = report("run", [Section("s", parts=[Table(["formula", "nodes"], [[Formula(SQUARE, "z^2"), 3]])])])
+    assert f"<td><math><mrow>{SQUARE}</mrow></math></td>" in text
+    assert '<td class="number">3</td>' in text
+
+
+def test_a_formula_brings_nothing_else_into_the_page():
+    for part in (Formula("<mi>z</mi><script>1</script>", "z"), Table(["a"], [[Formula("<img src='x'/>", "z")]])):
+        with pytest.raises(ValueError, match="not presentation MathML"):
+            report("run", [Section("s", parts=[part])])
+    text = report("run", [Section("s", parts=[Formula(SQUARE, HOSTILE, HOSTILE, HOSTILE)])])
+    page = Page(text)
+    assert page.count("script") == page.count("img") == 0
+    assert sum(word == HOSTILE for word in page.words) == 3
+
+
+def test_words_and_parts_stand_in_one_row():
+    row = Row([Picture(PNG, "alt"), Table(["a"], [[1]])], HOSTILE, "First.\n\nSecond.")
+    page = Page(report("run", [Section("s", parts=[row, Row([Picture(PNG, "alone")])])]))
+    assert page.open == []
+    assert [attrs["class"] for tag, attrs in page.tags if attrs.get("class") in ("row", "words")] == [
+        "row",
+        "words",
+        "row",
+    ]
+    assert page.count("h3") == 1
+    assert page.count("p") == 2
+    assert page.count("table") == 1
+    assert page.count("img") == 2
+    assert HOSTILE in page.words
+
+
+def test_every_part_can_say_where_its_numbers_lie():
+    parts = [Picture(PNG, "alt", "", "a.json"), Table(["a"], [[1]], "", "b.json"), Formula(SQUARE, "z", "", "c.json")]
+    page = Page(report("run", [Section("s", parts=parts)]))
+    assert [word for word in page.words if word.endswith(".json")] == ["a.json", "b.json", "c.json"]
+    assert page.words.count("from ") == 3
 
 
 def test_a_row_that_does_not_fit():
