@@ -1,0 +1,86 @@
+"""The program that trains heads: how their rows are drawn, what is minimised, and by which optimiser."""
+
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+from optax import GradientTransformation
+
+from cellfx.data.device import permute
+from cellfx.head_setting import Setting
+from cellfx.nn.head import Head
+from cellfx.sparsity import rigl
+from cellfx.training import many
+from cellfx.training.optimizers import learning_rate_schedule
+from cellfx.types import Key, PyTree
+
+
+@functools.lru_cache(maxsize=8)
+def head_trainer(
+    fixed: Setting, num_classes: int, shape: tuple[int, int, int], devices: tuple[jax.Device, ...]
+) -> many.Train:
+    """The program for all heads that differ in ``head_setting.NUMBERS`` alone; it compiles once.
+
+    Args:
+        fixed: the rest of their setting.
+        num_classes: K.
+        shape: (V, N, L) of the latents trained on.
+        devices: to split the runs over.
+
+    Returns:
+        The trainer, for data with ``views`` (V N, L), ``label`` (N,) int32 and ``weight`` (K,), of the classes.
+    """
+    num_views, num_rows, num_latents = shape
+    head = Head(fixed.widths, num_classes, fixed.dropout)
+    steps_per_epoch = num_rows // fixed.batch_size
+
+    def init(key: Key) -> PyTree:
+        return head.init(key, jnp.zeros((1, num_latents)))["params"]
+
+    def loss(params: PyTree, batch: PyTree, key: Key) -> jax.Array:
+        found = head.apply({"params": params}, batch["z"], train=True, rngs={"dropout": key})
+        each = optax.softmax_cross_entropy_with_integer_labels(found, batch["label"])
+        return jnp.mean(batch["weight"] * each)
+
+    def sample(data: PyTree, key: Key, step: jax.Array) -> PyTree:
+        positions = step % steps_per_epoch * fixed.batch_size + jnp.arange(fixed.batch_size)
+        rows = permute(positions, num_rows, jax.random.bits(key), step // steps_per_epoch)
+        view = jax.random.randint(jax.random.fold_in(key, step), rows.shape, 0, num_views)
+        label = data["label"][rows]
+        return {"z": data["views"][view * num_rows + rows], "label": label, "weight": data["weight"][label]}
+
+    num_steps = fixed.num_epochs * steps_per_epoch
+    make_optimizer = functools.partial(optimizer, fixed, num_steps)
+    return many.trainer(init, loss, make_optimizer, sample, num_steps, steps_per_epoch, devices)
+
+
+def optimizer(setting: Setting, num_steps: int, numbers: Mapping[str, jax.Array], key: Key) -> GradientTransformation:
+    """Adam, inside the transform of the setting's method.
+
+    Args:
+        setting: its ``NUMBERS`` are not looked at.
+        num_steps: of the whole run.
+        numbers: value by name of ``NUMBERS``, () float32, may be traced.
+        key: of what is random in the transform.
+    """
+    rate = learning_rate_schedule(num_steps, numbers["learning_rate"], decay=setting.decay)
+    inner = optax.chain(optax.scale_by_adam(), optax.scale_by_learning_rate(rate))
+    if setting.method == "dense":
+        return inner
+    common = {
+        "density": 1 - numbers["sparsity"],
+        "warm_up": jnp.round(numbers["warm_up_rate"] * num_steps).astype(jnp.int32),
+        "seed": jax.random.bits(key),
+    }
+    if setting.method in ("static", "magnitude"):
+        return getattr(rigl, setting.method)(inner, **common)
+    transform = rigl.rigl if setting.method == "rigl" else rigl.set_
+    return transform(
+        inner,
+        update_every=numbers["update_every"].astype(jnp.int32),
+        update_rate=numbers["update_rate"],
+        end_step=numbers["end_rate"] * num_steps,
+        **common,
+    )
