@@ -1,0 +1,193 @@
+"""From a problem to the formulas that are worth a look: one path, whichever backend searched."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cellfx.distill import operon_backend, pysr_backend
+from cellfx.distill.criteria import mean_loss
+from cellfx.distill.evaluate import numpy_evaluate
+from cellfx.distill.expression import Expression, complexity, num_nodes
+from cellfx.distill.front import Scored, pareto
+from cellfx.distill.parse import parse
+from cellfx.distill.problem import Budget, Problem
+from cellfx.distill.refit import refit
+from cellfx.distill.shorten import shape, shorten
+from cellfx.distill.side_by_side import call_each
+from cellfx.distill.simplify import simplify
+
+BACKENDS = {"operon": operon_backend.search, "pysr": pysr_backend.search}
+NUM_WORKERS = 2
+
+_NUM_ROUNDS = 3
+_SLACK = 4
+_SEED_STRIDE = 100_003
+
+
+class Fits(NamedTuple):
+    """Fronts of several seeds.
+
+    Attributes:
+        by_seed: one front for each seed, in their order.
+        merged: the front of all that were found.
+    """
+
+    by_seed: tuple[list[Scored], ...]
+    merged: list[Scored]
+
+
+def choose_backend(name: str | None = None) -> str:
+    """The backend to use, checked so far that a search can start; None takes PySR where there is a Julia.
+
+    Raises:
+        ValueError: no such backend.
+        OSError: PySR is asked for and cannot run.
+    """
+    if name is None:
+        return "operon" if pysr_backend.find_julia() is None else "pysr"
+    if name not in BACKENDS:
+        raise ValueError(
+            f"unknown backend: got {name!r}, expected {' or '.join(BACKENDS)}, or none for the one that this machine "
+            "can run; correct distill.backend"
+        )
+    if name == "pysr":
+        pysr_backend.check()
+    return name
+
+
+def fit(problem: Problem, budget: Budget | None = None, seed: int = 0, backend: str | None = None) -> list[Scored]:
+    """Searches formulas and fits their constants; the same ones for one seed and budget.
+
+    Args:
+        problem: rows, target and loss.
+        budget: None is the default one: half a minute on two cores.
+        seed: of the search.
+        backend: "operon" or "pysr"; None takes PySR where there is a Julia.
+
+    Returns:
+        Formulas than which none is as simple and has a smaller loss, or a higher accuracy, on held-out rows; simplest
+        first.
+    """
+    budget = Budget() if budget is None else budget
+    seeds = [seed + _SEED_STRIDE * place for place in range(budget.searches)]
+    texts = [text for found in _search(problem, budget, seeds, choose_backend(backend)) for text in found]
+    return polish(problem, texts, budget, seed)
+
+
+def fit_many(
+    problem: Problem,
+    budget: Budget | None = None,
+    seeds: Sequence[int] = tuple(range(10)),
+    backend: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Fits:
+    """As ``fit``, with one search for each of several seeds.
+
+    Args:
+        problem: rows, target and loss.
+        budget: None is the default one.
+        seeds: of the searches.
+        backend: "operon" or "pysr"; None takes PySR where there is a Julia.
+        progress: is told after each seed how many are done, and how many there are.
+    """
+    budget = Budget() if budget is None else budget
+    fronts = []
+    for seed, texts in zip(seeds, _search(problem, budget, seeds, choose_backend(backend)), strict=True):
+        fronts.append(polish(problem, texts, budget, seed))
+        if progress is not None:
+            progress(len(fronts), len(seeds))
+    return Fits(tuple(fronts), merge(member for front in fronts for member in front))
+
+
+def merge(members: Iterable[Scored]) -> list[Scored]:
+    """The formulas on either front, of held-out loss or of held-out error, simplest first."""
+    members = list(members)
+    # Of formulas with one accuracy the one with the smaller loss is wanted; the factor is far below one row.
+    as_error = {
+        member._replace(valid_loss=1 - member.valid_accuracy + 1e-9 * min(member.valid_loss, 1e6)): member
+        for member in members
+    }
+    chosen = dict.fromkeys(pareto(members) + [as_error[member] for member in pareto(as_error)])
+    return sorted(chosen, key=lambda member: (member.complexity, member.valid_loss, str(member.expression)))
+
+
+def polish(problem: Problem, texts: Sequence[str], budget: Budget, seed: int = 0) -> list[Scored]:
+    """Parses, simplifies, fits and judges formulas, and tries what the best of them could do without.
+
+    Under hinge every formula is fitted twice: on all rows, and leaving out those that it puts more than a margin on the
+    wrong side. A hinge has no bound, so that a few wrong labels far from the border move it (Collobert et al. 2006,
+    "Trading convexity for scalability": the convex-concave procedure for the ramp loss). Held-out rows say which is
+    better.
+
+    Args:
+        problem: rows, target and loss.
+        texts: formulas in the names of the problem.
+        budget: how large they may be, and with how many starting points they are fitted.
+        seed: of the starting points.
+    """
+    found: dict[Expression, Expression] = {}
+    for text in texts:
+        expression = simplify(parse(text, problem.names))
+        if complexity(expression) <= budget.max_size + _SLACK:
+            found.setdefault(shape(expression), expression)
+    members = _fit_all(problem, list(found.values()), budget.starts, seed)
+    new = merge(members)
+    for _ in range(_NUM_ROUNDS):
+        shorter = {shape(candidate): candidate for member in new for candidate in shorten(member.expression)}
+        candidates = [candidate for form, candidate in shorter.items() if form not in found]
+        found.update(shorter)
+        if not candidates:
+            break
+        before = set(merge(_small(members, budget)))
+        members += _fit_all(problem, candidates, budget.starts, seed)
+        new = [member for member in merge(_small(members, budget)) if member not in before]
+    return merge(_small(members, budget))
+
+
+def _small(members: Iterable[Scored], budget: Budget) -> list[Scored]:
+    return [member for member in members if member.complexity <= budget.max_size]
+
+
+def _fit_all(problem: Problem, expressions: list[Expression], starts: int, seed: int) -> list[Scored]:
+    x, y, weights = problem.x, problem.y, problem.weights
+    fitted = refit(expressions, x, y, problem.names, problem.loss, starts, weights=weights, seed=seed)
+    if problem.loss == "hinge":
+        fitted += [_fit_without_outliers(problem, expression, starts, seed) for expression in fitted]
+    return [_score(problem, expression) for expression in dict.fromkeys(map(simplify, fitted))]
+
+
+def _fit_without_outliers(problem: Problem, expression: Expression, starts: int, seed: int) -> Expression:
+    weights = problem.weights
+    for _ in range(_NUM_ROUNDS):
+        kept = problem.weights * (problem.y * numpy_evaluate(expression, problem.x, problem.names) > -1)
+        if np.array_equal(kept, weights) or not kept.any():
+            break
+        weights = kept
+        expression = refit(
+            [expression], problem.x, problem.y, problem.names, "hinge", starts, weights=weights, seed=seed
+        )[0]
+    return expression
+
+
+def _score(problem: Problem, expression: Expression) -> Scored:
+    values = numpy_evaluate(expression, problem.valid_x, problem.names)
+    right = (values > 0) == (problem.valid_labels > 0)
+    fitted = numpy_evaluate(expression, problem.x, problem.names)
+    return Scored(
+        expression,
+        complexity(expression),
+        num_nodes(expression),
+        mean_loss(problem.loss, fitted, problem.y, problem.weights),
+        mean_loss(problem.loss, values, problem.valid_y, problem.valid_weights),
+        float(np.average(right, weights=problem.valid_weights)),
+    )
+
+
+def _search(problem: Problem, budget: Budget, seeds: Sequence[int], backend: str) -> Iterable[list[str]]:
+    """What every seed found, in their order; operon's seeds side by side in processes of their own."""
+    if backend == "pysr":
+        for seed in seeds:
+            yield BACKENDS[backend](problem, budget, seed)
+        return
+    yield from call_each(BACKENDS[backend], [(problem, budget, seed) for seed in seeds], NUM_WORKERS)

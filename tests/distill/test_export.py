@@ -1,0 +1,141 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sympy
+from hypothesis import assume, given, settings
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import cross_val_score
+
+from cellfx.distill.evaluate import numpy_evaluate
+from cellfx.distill.export import FormulaClassifier, to_jax, to_sympy
+from cellfx.distill.expression import from_json, to_json
+from cellfx.distill.parse import parse
+
+_SPEC = importlib.util.spec_from_file_location("expressions", Path(__file__).parents[1] / "reference/expressions.py")
+reference = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(reference)
+
+NAMES = tuple(f"z{column}" for column in range(32))
+LAW = parse("(z17^2 + z21^2)*(z29 - 0.44*z3) - 2.56", NAMES)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    return np.random.default_rng(0).normal(size=(60, 32))
+
+
+def test_all_exports_agree_inside_and_outside_their_domains(codes):
+    names = ("z1", "z2")
+    x = np.array([[1.0, 0.0], [-2.0, 0.5], [3.0, -1e-9], [0.0, 0.0], [40.0, -4.0], [-1e-8, 2.0]], np.float32)
+    for text in ("z1/z2", "log(z1)*z2", "sqrt(z1) - z2", "exp(z1)", "1/(z1 - z2*0.5)", "log(sqrt(z1) - 3) + exp(-z2)"):
+        expression = parse(text, names)
+        expected = numpy_evaluate(expression, x, names)
+        as_sympy = sympy.lambdify(sympy.symbols("z1 z2", real=True), to_sympy(expression), "numpy")
+        read = from_json(json.loads(json.dumps(to_json(expression))))
+        estimator = FormulaClassifier(expression, names)
+        got = {
+            "jax": to_jax(expression, names)(jnp.asarray(x)),
+            "sympy": np.broadcast_to(as_sympy(*x.T.astype(np.float64)), (len(x),)),
+            "json": numpy_evaluate(read, x, names),
+            "estimator": estimator.decision_function(x),
+        }
+        for name, values in got.items():
+            np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-7, err_msg=f"{name} of {text}")
+
+
+@settings(max_examples=100, deadline=None)
+@given(reference.trees(max_leaves=5), reference.rows(num_rows=1))
+def test_sympy_substitution_gives_the_same_value(tree, rows):
+    row = dict(zip(("z1", "z2", "z3"), rows[0], strict=True))
+    assume(not reference.is_delicate(tree, row))
+    expression = to_sympy(from_json(tree))
+    got = expression.subs({sympy.Symbol(name, real=True): value for name, value in row.items()})
+    expected = reference.value(tree, row)
+    np.testing.assert_allclose(float(got), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_plain_formula_in_sympy():
+    z1, z2 = sympy.symbols("z1 z2", real=True)
+    got = to_sympy(parse("log(z1)/sqrt(z2) + exp(z1)^2", NAMES), safe=False)
+    assert sympy.simplify(got - (sympy.log(z1) / sympy.sqrt(z2) + sympy.exp(2 * z1))) == 0
+    assert sympy.diff(to_sympy(LAW, safe=False), sympy.Symbol("z3", real=True)).free_symbols == set(
+        sympy.symbols("z17 z21", real=True)
+    )
+
+
+def test_a_jax_callable_of_all_latents(codes):
+    z = jnp.asarray(codes, jnp.float32)
+    function = to_jax(LAW)
+    expected = (codes[:, 17] ** 2 + codes[:, 21] ** 2) * (codes[:, 29] - 0.44 * codes[:, 3]) - 2.56
+    np.testing.assert_allclose(jax.jit(function)(z), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(jax.vmap(function)(z), expected, rtol=1e-4, atol=1e-4)
+    slopes = jax.vmap(jax.grad(function))(z)
+    assert slopes.shape == z.shape
+    assert set(np.flatnonzero(np.any(slopes != 0, axis=0))) == {3, 17, 21, 29}
+    np.testing.assert_allclose(slopes[:, 29], codes[:, 17] ** 2 + codes[:, 21] ** 2, rtol=1e-4)
+
+
+def test_a_variable_that_is_no_latent():
+    with pytest.raises(ValueError, match="got area, expected z and a number"):
+        to_jax(parse("area - 1", ["area"]))
+    assert to_jax(parse("area - 1", ["area"]), ["area"])(jnp.array([3.0])) == 2.0
+
+
+def test_two_classes(codes):
+    labels = np.where(numpy_evaluate(LAW, codes, NAMES) > 0, "metaphase", "interphase")
+    model = FormulaClassifier(LAW, classes=("interphase", "metaphase"))
+    np.testing.assert_array_equal(model.predict(codes), labels)
+    assert model.score(codes, labels) == 1.0
+    np.testing.assert_array_equal(model.decision_function(codes), numpy_evaluate(LAW, codes, NAMES))
+    assert list(FormulaClassifier(LAW).classes_) == [0, 1]
+    assert set(FormulaClassifier(LAW).predict(codes)) == {0, 1}
+
+
+def test_one_formula_against_the_rest_for_each_of_three_classes(codes):
+    formulas = [parse(text, NAMES) for text in ("z0", "z1 + 0.1", "2*z2")]
+    model = FormulaClassifier(formulas, classes=("a", "b", "c"))
+    scores = np.stack([codes[:, 0], codes[:, 1] + 0.1, 2 * codes[:, 2]], axis=1)
+    np.testing.assert_allclose(model.decision_function(codes), scores)
+    np.testing.assert_array_equal(model.predict(codes), np.array(["a", "b", "c"])[np.argmax(scores, axis=1)])
+
+
+def test_fit_changes_the_constants_alone():
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    y = np.where(x[:, 0] > 0.7, "in", "out")
+    start = parse("1*z0 + 0.1", ["z0"])
+    model = FormulaClassifier(start, classes=("out", "in")).fit(x, y)
+    assert model.score(x, y) > 0.98 > FormulaClassifier(start, classes=("out", "in")).score(x, y)
+    assert model.expressions == start != model.expressions_[0]
+    np.testing.assert_array_equal(model.fit(x, y).predict(x), model.predict(x))
+    # Without names of classes the second in the alphabet is the positive one.
+    assert FormulaClassifier(start).fit(x, y).score(x, y) > 0.98
+
+
+def test_scikit_learn_takes_it_for_a_classifier():
+    x = np.random.default_rng(0).normal(size=(90, 3))
+    y = np.argmax(x, axis=1)
+    formulas = [parse(f"1.0*z{place} - 0.3", NAMES) for place in range(3)]
+    model = FormulaClassifier(formulas)
+    assert is_classifier(model)
+    copy = clone(model.fit(x, y))
+    assert copy.get_params() == model.get_params()
+    assert copy.expressions_ == tuple(formulas)
+    assert copy.set_params(loss="squared").loss == "squared"
+    assert np.min(cross_val_score(model, x, y, cv=3)) > 0.8
+
+
+def test_errors(codes):
+    model = FormulaClassifier(LAW)
+    with pytest.raises(ValueError, match="got labels of 3 classes, expected 2"):
+        model.fit(codes, np.arange(60) % 3)
+    with pytest.raises(ValueError, match="got labels 0, 1, expected among a, b"):
+        FormulaClassifier(LAW, classes=("a", "b")).fit(codes, np.arange(60) % 2)
+    with pytest.raises(ValueError, match="unknown parameter: got colour, expected one of expressions"):
+        model.set_params(colour="red")
+    with pytest.raises(ValueError, match="the formula has a variable that the data lacks: got z17"):
+        model.predict(codes[:, :5])
