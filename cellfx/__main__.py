@@ -1,5 +1,6 @@
-"""``python -m cellfx``: the command line where no script is installed."""
+"""``python -m cellfx``, the same as the command ``cellfx``."""
 
 from cellfx.cli import main
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train a model as a config file describes it",
+    "study": "run a published study, from images to its report",
     "evaluate": "measure a finished run",
     "embed": "write the latents of every image to a table",
     "traverse": "draw what each latent does",
     "prepare": "read a data set once and store it ready for training",
+    "tune": "search hyperparameters, many runs at once",
+    "attack": "attack the classifiers of a finished study",
     "benchmark": "measure compile time, images per second and memory",
 }
 

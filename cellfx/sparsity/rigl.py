@@ -29,6 +29,10 @@ Score = Callable[[jax.Array, jax.Array, Key], jax.Array]
 
 Number = float | jax.Array
 
+MANTISSA_BITS = 12
+"""Magnitudes are compared to this many binary places. The gradients of two logits are opposite numbers, which only
+rounding would tell apart, and with it the number of devices and of runs side by side."""
+
 
 class SparseState(NamedTuple):
     """What a sparse transform keeps.
@@ -49,13 +53,13 @@ class SparseState(NamedTuple):
 
 
 def by_magnitude(weights: jax.Array, gradients: jax.Array, key: Key) -> jax.Array:
-    """|weights|."""
-    return jnp.abs(weights)
+    """|weights|, see ``MANTISSA_BITS``."""
+    return jax.lax.reduce_precision(jnp.abs(weights), 8, MANTISSA_BITS)
 
 
 def by_gradient(weights: jax.Array, gradients: jax.Array, key: Key) -> jax.Array:
-    """|gradients| of the dense network's loss."""
-    return jnp.abs(gradients)
+    """|gradients| of the dense network's loss, see ``MANTISSA_BITS``."""
+    return jax.lax.reduce_precision(jnp.abs(gradients), 8, MANTISSA_BITS)
 
 
 def at_random(weights: jax.Array, gradients: jax.Array, key: Key) -> jax.Array:
@@ -75,6 +79,7 @@ def rigl(
     """RigL: dropped by magnitude, grown by the dense gradient; arguments as in ``sparse``.
 
     Evci et al. 2020, arXiv:1911.11134, algorithm 1, with the dense warm-up of Soelistyo and Lowe 2024, supplement 2.3.
+    Differs from the papers: magnitudes are compared to ``MANTISSA_BITS``.
     """
     return sparse(inner, by_magnitude, by_gradient, density, update_every, update_rate, end_step, warm_up, **rest)
 

@@ -21,12 +21,13 @@ from cellfx.distill.expression import (
     variables,
 )
 from cellfx.distill.front import Scored, choose, to_rows
-from cellfx.distill.problem import Problem
+from cellfx.distill.problem import Budget, Problem, problem
 from cellfx.experiment import say
-from cellfx.settings import write_whole
+from cellfx.settings import call, write_whole
 from cellfx.sparsity import compact
 from cellfx.stages.heads import accuracies, code_files
 
+AUTO = "auto"
 TARGETS = {"labels": "hinge", "outputs": "squared"}
 """What a formula is fitted to -> its loss; Soelistyo and Lowe 2024, supplement 6, eqs. 9 and 10."""
 
@@ -37,13 +38,14 @@ def distill(
     embed: str = "embed",
     heads: str = "heads",
     classes: Mapping[str, Sequence[str]] | None = None,
-    backend: str = "auto",
+    backend: str = AUTO,
     targets: Sequence[str] = ("labels", "outputs"),
     num_seeds: int = 10,
-    generations: int = 100,
     max_nodes: int = 20,
     max_latents: int = 8,
     max_rows: int = 2_000,
+    balanced: bool = True,
+    budget: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes ``<run>/seed<k>.json`` for every seed of every encoder's sparse heads.
 
@@ -59,11 +61,13 @@ def distill(
         backend: ``operon``, ``pysr``, or ``auto`` for the latter where Julia is there.
         targets: what formulas are fitted to, of ``TARGETS``.
         num_seeds: heads of every encoder that are distilled, from the first.
-        generations: length of a search.
         max_nodes: largest expression size that is chosen.
         max_latents: a search sees at most this many latents, those that matter most.
-        max_rows: rows that a search sees.
+        max_rows: training images that a formula is fitted to, and rows of validation images that it is judged by.
+        balanced: whether both sides of a formula weigh the same, however many images they have.
+        budget: fields of ``distill.problem.Budget``, how much is searched.
     """
+    effort = call(Budget, "distill.budget", budget or {})
     for name, path in code_files(inputs[embed]).items():
         encoded = codes.grouped(codes.load(path), classes)
         networks = json.loads((inputs[heads] / name / "sparse.json").read_text())["networks"]
@@ -74,14 +78,22 @@ def distill(
                 continue
             latents = _latents(judged[seed], max_latents)
             rows = _rows(encoded, compact.from_json(networks[seed]), max_rows, seed)
-            budget = search.Budget(generations=generations, max_nodes=max_nodes)
-            fronts = {target: _fronts(rows, latents, target, budget, backend, seed) for target in targets}
+            problems = {target: _problems(rows, latents, target, balanced) for target in targets}
+            fronts = {
+                target: [search.fit(each, effort, seed, None if backend == AUTO else backend) for each in parts]
+                for target, parts in problems.items()
+            }
             content = _content(fronts, encoded, max_nodes, {"run": name, "seed": seed, "latents": latents})
             write_whole(output, json.dumps(content, indent=1).encode())
             say(f"{name} seed {seed}: {_line(content)}")
 
 
-def check(backend: str = "auto", targets: Sequence[str] = ("labels", "outputs"), **others: Any) -> None:
+def check(
+    backend: str = AUTO,
+    targets: Sequence[str] = ("labels", "outputs"),
+    budget: Mapping[str, Any] | None = None,
+    **others: Any,
+) -> None:
     """Raises a ValueError for an unknown target, or a backend that cannot run here, with what to install."""
     del others
     wrong = [target for target in targets if target not in TARGETS]
@@ -90,7 +102,8 @@ def check(backend: str = "auto", targets: Sequence[str] = ("labels", "outputs"),
             f"unknown target of a formula: got {list(targets)}, expected some of {', '.join(TARGETS)}; correct "
             f"distill.targets"
         )
-    search.check_backend(backend)
+    call(Budget, "distill.budget", budget or {})
+    search.choose_backend(None if backend == AUTO else backend)
 
 
 def read_run(folder: Path) -> list[dict[str, Any]]:
@@ -110,28 +123,37 @@ def expressions_of(content: Mapping[str, Any], target: str | None = None) -> lis
 
 
 class _Rows(NamedTuple):
-    """Rows of a search: latents (N, L), labels (N,), the sparse head's logits (N, K); and the same to validate on."""
+    """Rows of a search.
+
+    Attributes:
+        z: (N, L) latents, of training images and behind them of validation images.
+        label: (N,).
+        logits: (N, K) of the sparse head.
+        valid: (N,) bool, whether a row is there to judge by.
+    """
 
     z: np.ndarray
     label: np.ndarray
     logits: np.ndarray
-    valid_z: np.ndarray
-    valid_label: np.ndarray
-    valid_logits: np.ndarray
+    valid: np.ndarray
 
 
 def _rows(encoded: codes.Codes, network: compact.Compact, max_rows: int, seed: int) -> _Rows:
-    """Every training image in a random view, or about ``max_rows`` of them; validation images in all views."""
+    """``max_rows`` training images in a random view each; of validation images at most as many rows, in all views."""
     rng = np.random.default_rng(seed)
     views, labels = codes.of_split(encoded, "train")
     rows = rng.permutation(len(labels))[:max_rows]
     z, label = views[rng.integers(len(views), size=len(rows)), rows], labels[rows]
-    held_out = "valid" if np.any(encoded.split == "valid") else "train"
-    valid_views, valid_label = codes.of_split(encoded, held_out)
-    valid_z, valid_label = valid_views.reshape(-1, z.shape[1]), np.tile(valid_label, len(valid_views))
-    answer = compact.apply(network)
-    logits, valid_logits = (np.asarray(answer(each), np.float64) for each in (z, valid_z))
-    return _Rows(z, label, logits, valid_z, valid_label, valid_logits)
+    views, labels = codes.of_split(encoded, _held_out(encoded))
+    some = rng.permutation(len(labels))[: max(max_rows // len(views), 1)]
+    held, count = views[:, some].reshape(-1, z.shape[1]), len(z)
+    z, label = np.concatenate([z, held]), np.concatenate([label, np.tile(labels[some], len(views))])
+    logits = np.asarray(compact.apply(network)(z), np.float64)
+    return _Rows(z, label, logits, np.arange(len(z)) >= count)
+
+
+def _held_out(encoded: codes.Codes) -> str:
+    return "valid" if np.any(encoded.split == "valid") else "train"
 
 
 def _latents(judged: Mapping[str, Any], most: int) -> list[int]:
@@ -140,22 +162,14 @@ def _latents(judged: Mapping[str, Any], most: int) -> list[int]:
     return sorted(judged["chosen"] or lost, key=lambda latent: -lost[latent])[:most]
 
 
-def _fronts(
-    rows: _Rows, latents: Sequence[int], target: str, budget: search.Budget, backend: str, seed: int
-) -> list[list[Scored]]:
-    """A front of formulas for the second of two classes, or for every class against the rest."""
-    num_classes = rows.logits.shape[1]
-    positives = [1] if num_classes == 2 else range(num_classes)
-    return [search.fit(_problem(rows, latents, target, positive), budget, seed, backend) for positive in positives]
-
-
-def _problem(rows: _Rows, latents: Sequence[int], target: str, positive: int) -> Problem:
-    """The search for a formula that is positive for one class."""
-    labels, valid_labels = (np.where(each == positive, 1.0, -1.0) for each in (rows.label, rows.valid_label))
-    outputs = (labels, valid_labels)
-    if target == "outputs":
-        outputs = (margin_of(rows.logits, positive), margin_of(rows.valid_logits, positive))
-    raise NotImplementedError(outputs)
+def _problems(rows: _Rows, latents: Sequence[int], target: str, balanced: bool) -> list[Problem]:
+    """The search for a formula that is above zero for the second of two classes, or one for each class of more."""
+    num_classes, found = rows.logits.shape[1], []
+    for positive in [1] if num_classes == 2 else range(num_classes):
+        labels = np.where(rows.label == positive, 1.0, -1.0)
+        wanted = labels if target == "labels" else margin_of(rows.logits, positive)
+        found.append(problem(rows.z, latents, wanted, TARGETS[target], labels, rows.valid, balanced=balanced))
+    return found
 
 
 def margin_of(logits: np.ndarray, positive: int) -> np.ndarray:
@@ -178,7 +192,7 @@ def _content(
             "scores": {split: _judge(chosen, encoded, split) for split in np.unique(encoded.split).tolist()},
             "fronts": [to_rows(part) for part in parts],
         }
-    held_out = "valid" if np.any(encoded.split == "valid") else "train"
+    held_out = _held_out(encoded)
     better = max(by_target, key=lambda target: by_target[target]["scores"][held_out]["balanced_accuracy"])
     return {**about, "class_names": list(encoded.class_names), "target": better, "by_target": by_target}
 

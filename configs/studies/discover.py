@@ -20,8 +20,11 @@ def get_config(size: str = "full") -> ConfigDict:
     config.embed = ConfigDict({"after": ("train",), "max_train": 5_000, "max_test": 2_000})
     config.heads = ConfigDict({"after": ("embed",), "num_seeds": 10, "min_importance": 0.01})
     config.heads.dense = ConfigDict({"dropout": 0.3})
-    config.heads.sparse = ConfigDict({"sparsity": 0.951, "update_every": 115, "update_rate": 0.758, "learning_rate": 6e-3})
-    config.distill = ConfigDict({"after": ("embed", "heads"), "backend": "auto", "num_seeds": 10})
+    config.heads.sparse = ConfigDict(
+        {"sparsity": 0.951, "update_every": 115, "update_rate": 0.758, "learning_rate": 6e-3}
+    )
+    config.distill = ConfigDict({"after": ("embed", "heads"), "backend": "auto", "num_seeds": 10, "max_rows": 1_000})
+    config.distill.budget = ConfigDict({"population": 150, "generations": 20, "islands": 2, "searches": 1, "starts": 2})
     config.attack = ConfigDict({"after": ("train", "cnn", "embed", "heads", "distill")})
     config.report = ConfigDict({"after": ("train", "cnn", "embed", "heads", "distill", "attack")})
     if size == "tiny":
@@ -71,5 +74,6 @@ def _shrink(config: ConfigDict) -> None:
     for kind in ("dense", "sparse"):
         config.heads[kind].update({"num_epochs": 4, "batch_size": 16})
     config.heads.sparse.update({"sparsity": 0.8, "update_every": 2})
-    config.distill.update({"num_seeds": 2, "generations": 4, "max_rows": 64})
+    config.distill.update({"num_seeds": 2, "max_rows": 64})
+    config.distill.budget.update({"population": 20, "generations": 2, "islands": 1})
     config.attack.update({"num_images": 8, "num_steps": 2})

@@ -14,21 +14,40 @@ from ml_collections import ConfigDict
 FILE_NAME = r"(?P<Plate>.+?)___P(?P<Well>\d+)_\d+___T(?P<Frame>\d+)___X(?P<X>\d+)___Y(?P<Y>\d+)"
 TWO = {"interphase": ("Interphase",), "metaphase": ("Metaphase", "MetaphaseAlignment")}
 FIVE = {name: (name,) for name in ("Interphase", "Prometaphase", "MetaphaseAlignment", "Metaphase", "Anaphase")}
+BUDGET = {"population": 150, "generations": 20, "islands": 2, "searches": 1, "starts": 2}
 SIZES = ("full", "tiny")
 
 
 def get_config(size: str = "full") -> ConfigDict:
     if size not in SIZES:
         raise ValueError(f"unknown size: got {size!r}, expected one of {SIZES}; correct it")
-    config = ConfigDict({"train": _encoder(), "cnn": {"stage": "train", **_network()}})
-    config.embed = ConfigDict({"after": ("train",)})
-    config.heads = ConfigDict({"after": ("embed",), "classes": TWO, "num_seeds": 10})
-    config.heads.update({"dense": {"num_epochs": 100}, "sparse": {"num_epochs": 100}})
-    config.distill = ConfigDict({"after": ("embed", "heads"), "classes": TWO, "backend": "auto", "num_seeds": 3})
+    config = ConfigDict({"train": _encoder(), "cnn": {"stage": "train", **_network()}, "embed": {"after": ("train",)}})
+    for suffix, classes in (("", TWO), ("5", FIVE), ("16", None)):
+        config[f"heads{suffix}"] = ConfigDict({"stage": "heads", "after": ("embed",), "classes": classes})
+        config[f"heads{suffix}"].update({"num_seeds": 10 if classes is TWO else 3, "dense": {}, "sparse": {}})
+        config[f"distill{suffix}"] = ConfigDict(_search(f"heads{suffix}", classes))
     config.attack = ConfigDict({"after": ("train", "cnn", "embed", "heads", "distill")})
+    shown = {"Interphase against metaphase": {}}
+    for suffix, name in (("5", "Five mitotic classes"), ("16", "All 16 classes")):
+        shown[name] = {"cnn": None, "heads": f"heads{suffix}", "distill": f"distill{suffix}"}
+    after = (
+        "train",
+        "cnn",
+        "embed",
+        "attack",
+        *(f"{kind}{n}" for kind in ("heads", "distill") for n in ("", "5", "16")),
+    )
+    config.report = ConfigDict({"after": after, "title": "From nuclei to a formula", "questions": shown})
     if size == "tiny":
         _shrink(config)
     return config
+
+
+def _search(heads: str, classes: dict | None) -> dict:
+    """Ten formulas would take an hour; classes that are many get one search each, for what the network says."""
+    section = {"stage": "distill", "after": ("embed", heads), "heads": heads, "classes": classes, "backend": "auto"}
+    section |= {"num_seeds": 3 if classes is TWO else 1, "max_rows": 1_000, "budget": dict(BUDGET)}
+    return section if classes is TWO else {**section, "targets": ("outputs",)}
 
 
 def _encoder() -> dict:
@@ -79,5 +98,11 @@ def _shrink(config: ConfigDict) -> None:
         config[stage].repeats.num_runs = 1
     config.train.model.update({"latents": 4, "filters": (4, 4), "hidden": 16})
     config.cnn.model.update({"filters": (4, 4), "widths": (8, 4)})
-    for kind in ("dense", "sparse"):
-        config.heads[kind].num_epochs = 2
+    for suffix in ("", "5", "16"):
+        for kind in ("dense", "sparse"):
+            config[f"heads{suffix}"][kind].num_epochs = 2
+        config[f"heads{suffix}"].num_seeds = 1
+        config[f"distill{suffix}"].update(
+            {"num_seeds": 1, "budget": {"population": 20, "generations": 2, "islands": 1}}
+        )
+    config.attack.update({"num_images": 8, "num_steps": 2})

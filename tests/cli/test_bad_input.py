@@ -76,6 +76,40 @@ def nuclei(capsys, tmp_path, folder, *argv):
 @pytest.mark.parametrize(
     ("argument", "parts"),
     [
+        ("--config.model.beta=4", ["unknown config key model.beta", "expected one of", "balanced"]),
+        ("--config.model.dropout=1", ["model.dropout", "1", "0 <= dropout < 1"]),
+        ("--config.model.widths=(8,0)", ["widths (8, 0)", "1 or more of each"]),
+        ("--config.model.filters=()", ["filters ()", "one convolution or more"]),
+    ],
+)
+def test_a_wrong_setting_of_a_classifier_is_named(capsys, tmp_path, argument, parts):
+    line = train(capsys, tmp_path, argument, config="configs/cnn.py:tiny")
+    assert [part for part in parts if part not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("grouped", "parts"),
+    [
+        ({"a": ("Interphase",), "b": ("Metphase",)}, ["data.grouped", "'Metphase'", "Metaphase"]),
+        ({"a": ("Interphase",)}, ["tells no classes apart", "two or more"]),
+        ({"a": ("Interphase",), "b": ("Apoptosis",)}, ["missing", "no example of b", "test split"]),
+    ],
+)
+def test_classes_that_cannot_be_grouped_are_named(capsys, tmp_path, folder, grouped, parts):
+    (folder / "Apoptosis").mkdir()
+    write(folder / "Apoptosis" / file_name(3), np.zeros((16, 16), np.uint8))
+    text = CONFIG.replace('"on_error": "raise"}', f'"on_error": "raise", "grouped": {grouped}}}')
+    model = 'model = {"name": "cnn", "filters": (4, 4), "widths": (4,)}'
+    (tmp_path / "cnn.py").write_text(
+        "\n".join(f"    {model}" if "model =" in line else line for line in text.split("\n"))
+    )
+    line = train(capsys, tmp_path, f"--config.data.folder={folder}", config=tmp_path / "cnn.py")
+    assert [part for part in parts if part not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "parts"),
+    [
         ("--config.model.bta=4", ["unknown config key model.bta", "did you mean model.beta?"]),
         ("--config.model.dropout=4", ["unknown config key model.dropout", "expected one of", "beta"]),
         ("--config.model.name=tcvea", ["tcvea", "did you mean tcvae?"]),

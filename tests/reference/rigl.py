@@ -1,6 +1,7 @@
 """RigL layer by layer in NumPy, from arXiv:1911.11134 (algorithm 1, section 3.1) and the supplement of the 2024 paper.
 
-Weights and Adam's moments are float64; the update fraction is float32, because its product is rounded down.
+Weights and Adam's moments are float64; the update fraction is float32, because its product is rounded down. Magnitudes
+are compared to 12 binary places, as documented.
 """
 
 import math
@@ -33,6 +34,12 @@ def counts(shapes, density):
     for i in order[: round(density * sum(sizes)) - sum(whole)]:
         whole[i] += 1
     return whole
+
+
+def coarse(values, places=12):
+    """|values| with that many binary places after the first, to the nearest, ties to even."""
+    mantissa, exponent = np.frexp(np.abs(values))
+    return np.ldexp(np.rint(mantissa * 2.0 ** (places + 1)), exponent - places - 1)
 
 
 def best(scores, allowed, count):
@@ -69,9 +76,9 @@ def rigl(params, gradients, density, update_every, update_rate, end_step, warm_u
                 if since > 0:
                     replaced = int(np.floor(fraction(since, update_rate, end_step) * np.float32(active[name])))
                 keep = np.zeros(w.size, bool)
-                keep[best(np.abs(w), masks[name], active[name] - replaced)] = True
+                keep[best(coarse(w), masks[name], active[name] - replaced)] = True
                 grown = np.zeros(w.size, bool)
-                grown[best(np.abs(g), ~keep, replaced)] = True
+                grown[best(coarse(g), ~keep, replaced)] = True
                 mask = (keep | grown).reshape(w.shape)
                 gone = ~(mask & masks[name])
                 masks[name] = mask

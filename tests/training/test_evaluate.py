@@ -55,3 +55,12 @@ def test_nothing_to_evaluate_on():
     padding = {"image": np.zeros(8, np.uint8), "mask": np.zeros(8, np.float32)}
     with pytest.raises(ValueError, match="got no batch with a real example"):
         evaluate(jnp.float32(1), jnp.float32(0), [padding], jax.random.key(0), jnp.float32(0))
+
+
+def test_losses_for_evaluation_take_the_place_of_those_for_training():
+    def other(params, extra, batch, key, step):
+        return batch_mean(params * batch["image"], batch["mask"], None), ({}, extra)
+
+    evaluate = evaluator(model(None)._replace(eval_losses={"one": other}), prepare, jax.devices()[:1], None)
+    result = evaluate(jnp.float32(2.0), jnp.float32(0.5), batches(8), jax.random.key(1), jnp.float32(6.0))
+    assert result == {"one/loss": pytest.approx(2 * np.mean(VALUES.astype(np.float64)) / 255, rel=1e-6)}

@@ -1,0 +1,94 @@
+"""The study of configs/studies/discover.py at its tiny size, from images to its report."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cellfx import codes, study
+from cellfx.cli import config
+from cellfx.settings import to_dict
+from cellfx.stages.distill import expressions_of, read_run
+from cellfx.stages.embed import read_arrays
+
+STAGES = ("train", "cnn", "embed", "heads", "distill", "attack", "report")
+
+
+def settings():
+    loaded = to_dict(config.load("configs/studies/discover.py:tiny").values)
+    for stage in ("train", "cnn"):
+        loaded[stage]["train"]["num_devices"] = 1
+    loaded["distill"]["backend"] = "operon"
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, compiled_once):
+    workdir = tmp_path_factory.mktemp("studies") / "discover"
+    study.run(settings(), workdir)
+    return workdir
+
+
+def test_every_stage_is_marked_as_finished(finished):
+    stages = study.read_stages(settings())
+    prints = study.fingerprints(stages)
+    assert [stage.name for stage in stages] == list(STAGES)
+    assert all(study.is_finished(finished / stage.name, prints[stage.name]) for stage in stages)
+
+
+def test_the_first_view_is_the_image_itself_and_all_images_have_a_split(finished):
+    encoded = codes.load(finished / "embed" / "run0.npz")
+    assert encoded.views.shape == (8, 96 + 32 + 64, 4)
+    assert {name: int(np.sum(encoded.split == name)) for name in ("train", "valid", "test")} == {
+        "train": 96,
+        "valid": 32,
+        "test": 64,
+    }
+    drawn = read_arrays(finished / "embed" / "run0-traversals.npz")
+    assert drawn["images"].shape[0] == drawn["values"].shape[0] == 4
+
+
+def test_the_table_holds_every_scheme_and_agrees_with_the_files_it_was_read_from(finished):
+    (rows,) = json.loads((finished / "report" / "schemes.json").read_text()).values()
+    names = [row["scheme"] for row in rows]
+    assert names[:3] == ["1 CNN", "2 dense head", "3 sparse head"]
+    assert all(name.startswith("4 formula") for name in names[3:])
+    heads = json.loads((finished / "heads" / "run0" / "scores.json").read_text())
+    values = [row["test"]["balanced_accuracy_of_views"] for row in heads["sparse"]]
+    assert rows[2]["balanced_accuracy_of_views"]["values"] == values
+    np.testing.assert_allclose(rows[2]["balanced_accuracy_of_views"]["mean"], np.mean(values), rtol=1e-12)
+
+
+def test_formulas_are_small_and_know_only_latents_that_matter(finished):
+    rows = read_run(finished / "distill" / "run0")
+    assert [row["seed"] for row in rows] == [0, 1]
+    for row in rows:
+        (expression,) = expressions_of(row)
+        part = row["by_target"][row["target"]]
+        assert part["nodes"] <= 20
+        assert part["formulas"][0]["nodes"] == part["nodes"]
+        assert expression is not None
+
+
+def test_attacks_never_help_a_classifier(finished):
+    curves = json.loads((finished / "attack" / "scores.json").read_text())["curves"]
+    assert len(curves) == 8
+    for part in curves.values():
+        assert len(part["accuracy"]) == 4
+        for values in part["accuracy"].values():
+            assert len(values) == len(part["epsilons"])
+            assert np.all(np.diff(values) <= 0)
+
+
+def test_a_second_start_runs_nothing(finished, capsys):
+    before = (finished / "report.html").stat().st_mtime_ns
+    study.run(settings(), finished)
+    assert capsys.readouterr().out.count("finished before") == len(STAGES)
+    assert (finished / "report.html").stat().st_mtime_ns == before
+
+
+def test_the_page_shows_everything_and_is_whole(finished):
+    page = (finished / "report.html").read_text()
+    assert page.count("<img ") == 13
+    assert "<math" in page
+    assert "http" not in page.replace("http://www.w3.org/1998/Math/MathML", "")
