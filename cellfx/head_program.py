@@ -10,10 +10,12 @@ from optax import GradientTransformation
 
 from cellfx.data.device import permute
 from cellfx.head_setting import Setting
+from cellfx.nn import columns
 from cellfx.nn.head import Head
 from cellfx.sparsity import rigl
 from cellfx.training import many
 from cellfx.training.optimizers import learning_rate_schedule
+from cellfx.trees import named_leaves
 from cellfx.types import Key, PyTree
 
 
@@ -40,20 +42,37 @@ def head_trainer(
         return head.init(key, jnp.zeros((1, num_latents)))["params"]
 
     def loss(params: PyTree, batch: PyTree, key: Key) -> jax.Array:
-        found = head.apply({"params": params}, batch["z"], train=True, rngs={"dropout": key})
+        if fixed.dropout:
+            found = head.apply({"params": params}, batch["z"], train=True, rngs={"dropout": key})
+        else:
+            found = columns.logits(params, batch["z"])
         each = optax.softmax_cross_entropy_with_integer_labels(found, batch["label"])
-        return jnp.mean(batch["weight"] * each)
+        value = jnp.mean(batch["weight"] * each)
+        if fixed.l2:
+            kernels = [leaf for name, leaf in named_leaves(params).items() if name.endswith("kernel")]
+            value += 0.5 * fixed.l2 * sum(jnp.sum(jnp.square(kernel)) for kernel in kernels)
+        return value
 
     def sample(data: PyTree, key: Key, step: jax.Array) -> PyTree:
-        positions = step % steps_per_epoch * fixed.batch_size + jnp.arange(fixed.batch_size)
-        rows = permute(positions, num_rows, jax.random.bits(key), step // steps_per_epoch)
-        view = jax.random.randint(jax.random.fold_in(key, step), rows.shape, 0, num_views)
+        rows, views = draw(key, step, num_rows, num_views, fixed.batch_size)
         label = data["label"][rows]
-        return {"z": data["views"][view * num_rows + rows], "label": label, "weight": data["weight"][label]}
+        return {"z": data["views"][views * num_rows + rows], "label": label, "weight": data["weight"][label]}
 
     num_steps = fixed.num_epochs * steps_per_epoch
     make_optimizer = functools.partial(optimizer, fixed, num_steps)
     return many.trainer(init, loss, make_optimizer, sample, num_steps, steps_per_epoch, devices)
+
+
+def draw(key: Key, step: jax.Array, num_rows: int, num_views: int, batch_size: int) -> tuple[jax.Array, jax.Array]:
+    """Rows of a step and the view of each: an epoch has no row twice, and leaves out what fills no batch.
+
+    Returns:
+        (B,) int32 below ``num_rows``, (B,) int32 below ``num_views``.
+    """
+    steps_per_epoch = num_rows // batch_size
+    positions = step % steps_per_epoch * batch_size + jnp.arange(batch_size)
+    rows = permute(positions, num_rows, jax.random.bits(key), step // steps_per_epoch)
+    return rows, jax.random.randint(jax.random.fold_in(key, step), rows.shape, 0, num_views)
 
 
 def optimizer(setting: Setting, num_steps: int, numbers: Mapping[str, jax.Array], key: Key) -> GradientTransformation:

@@ -28,6 +28,7 @@ class Setting(NamedTuple):
         num_epochs: passes over the rows.
         learning_rate: of Adam.
         decay: what becomes of the learning rate, ``constant`` or ``cosine``.
+        l2: half of this times the sum of all squared weights, without biases, is added to the loss.
         balanced: whether every class weighs the same in the loss, however rare.
     """
 
@@ -43,6 +44,7 @@ class Setting(NamedTuple):
     num_epochs: int = 100
     learning_rate: float = 3e-3
     decay: str = "cosine"
+    l2: float = 0.0
     balanced: bool = True
 
     def check(self) -> None:

@@ -92,7 +92,7 @@ def evaluate(expression: Expression, names: Sequence[str]) -> Callable[[jax.Arra
     Raises:
         ValueError: the formula has a variable that is no column.
     """
-    columns = _columns(expression, names)
+    columns = columns_of(expression, names)
 
     def value(node: Expression, x: jax.Array) -> jax.Array:
         if node.op == "const":
@@ -118,7 +118,7 @@ def numpy_evaluate(expression: Expression, x: np.ndarray, names: Sequence[str]) 
     Raises:
         ValueError: the formula has a variable that is no column.
     """
-    columns = _columns(expression, names)
+    columns = columns_of(expression, names)
     by_column = np.asarray(x, np.float64).T
 
     def value(node: Expression) -> np.ndarray | float:
@@ -132,7 +132,12 @@ def numpy_evaluate(expression: Expression, x: np.ndarray, names: Sequence[str]) 
         return np.array(np.broadcast_to(value(expression), (len(x),)))
 
 
-def _columns(expression: Expression, names: Sequence[str]) -> Mapping[str, int]:
+def columns_of(expression: Expression, names: Sequence[str]) -> Mapping[str, int]:
+    """The place of every name.
+
+    Raises:
+        ValueError: the formula has a variable that is not among them.
+    """
     columns = {name: column for column, name in enumerate(names)}
     missing = [name for name in variables(expression) if name not in columns]
     if missing:

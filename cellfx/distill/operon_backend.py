@@ -9,11 +9,12 @@ from cellfx.distill.operon_trees import Workshop, has_constants, size
 from cellfx.distill.problem import Budget, Problem
 from cellfx.distill.scaling import UNUSABLE, fit_scale, wanted
 
-NODES_OF_SCALE = 4
-"""What scale * tree + offset adds to a tree."""
+SMALLEST_LIMIT = 5
+"""Of the largest complexity: pyoperon makes no trees of fewer than three nodes."""
 PER_SIZE = 2
 """Formulas that are returned of each complexity."""
 
+_NODES_OF_OFFSET = 2
 _TOURNAMENT = 5
 _MAX_RANKS = 40
 _SAME = 1e-6
@@ -51,14 +52,15 @@ def search(problem: Problem, budget: Budget, seed: int) -> list[str]:
     Returns:
         Formulas of every complexity that was reached, best first in each, as text for ``parse``.
     """
-    if budget.max_size < 2:
+    if budget.max_size < SMALLEST_LIMIT:
         raise ValueError(
-            f"largest complexity out of range: got {budget.max_size}, expected 2 or more; raise distill.max_size"
+            f"largest complexity out of range: got {budget.max_size}, "
+            f"expected {SMALLEST_LIMIT} or more; raise distill.max_size"
         )
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(problem.y))[: budget.max_rows])
     x, y, weights = (array[rows].astype(np.float32) for array in (problem.x, problem.y, problem.weights))
-    workshop = Workshop(x, y, problem.names, max(1, budget.max_size - 2), num_steps=3, seed=seed)
+    workshop = Workshop(x, y, problem.names, budget.max_size - _NODES_OF_OFFSET, num_steps=3, seed=seed)
     judge = _Judge(workshop, problem.loss, y, weights / weights.sum())
 
     islands = []

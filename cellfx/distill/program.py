@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cellfx.distill.evaluate import OPERATORS
+from cellfx.distill.evaluate import OPERATORS, columns_of
 from cellfx.distill.expression import BINARY, Expression, num_nodes
 
 SMALLEST_CAPACITY = 24
@@ -49,7 +49,11 @@ def assemble(expression: Expression, names: Sequence[str]) -> Program:
     Args:
         expression: the tree.
         names: d names of the columns.
+
+    Raises:
+        ValueError: the formula has a variable that is no column.
     """
+    columns = columns_of(expression, names)
     capacity = SMALLEST_CAPACITY
     while num_nodes(expression) > capacity:
         capacity *= 2
@@ -72,7 +76,7 @@ def assemble(expression: Expression, names: Sequence[str]) -> Program:
     constants, fitted = np.zeros((2, num_leaves), np.float32)
     for place, leaf in enumerate(leaves):
         if leaf.op == "var":
-            column[place] = list(names).index(leaf.value)
+            column[place] = columns[leaf.value]
         else:
             constants[place], fitted[place] = leaf.value, 1.0
     return Program(*table.T, np.int32(len(steps)), np.int32(result), column, constants, fitted)

@@ -35,8 +35,7 @@ def refit(
     """The same formulas with the constants that fit best; none fits worse than it came.
 
     Constants start where they are, near there and at random. Every start runs Levenberg-Marquardt; the hinge is rounded
-    off by a parabola for that and its curvature bounded as for an absolute value, since it has none of its own. The
-    numbers are float32; what comes back is compared with what was given in float64.
+    off by a parabola for that. The numbers are float32; what comes back is compared with what was given in float64.
 
     Args:
         expressions: any number of trees.
@@ -206,11 +205,16 @@ def _step(program: Program, state: _State, rows: _Rows, loss: str, width: jax.Ar
 
 
 def _criterion(loss: str, values: jax.Array, y: jax.Array, width: jax.Array) -> tuple[jax.Array, ...]:
-    """(N,) each: the loss, the loss rounded off, its slope by the value and a bound of its curvature."""
+    """(N,) each: the loss, the loss rounded off, its slope by the value and its curvature for a step."""
     if loss == "squared":
         error = values - y
         return jnp.square(error), jnp.square(error), 2.0 * error, jnp.full_like(error, 2.0)
     short = 1.0 - y * values
     inside = jnp.clip((short + width) / (2.0 * width), 0.0, 1.0)
     rounded = jnp.where(inside < 1.0, width * jnp.square(inside), short)
-    return jnp.maximum(short, 0.0), rounded, -y * inside, 0.5 / jnp.maximum(jnp.abs(short), width)
+    # A parabola that touches the hinge here and lies above it elsewhere: slow and sure. The curvature of the rounded
+    # hinge itself goes far along directions in which the loss is straight, such as the scale of the formula.
+    above = 0.5 / jnp.maximum(jnp.abs(short), width)
+    own = jnp.where(jnp.abs(short) < width, 0.5 / width, 0.0)
+    stiffness = jnp.where(width > HINGE_WIDTHS[-1], above, own + 0.1 * above)
+    return jnp.maximum(short, 0.0), rounded, -y * inside, stiffness

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 
-from cellfx.distill.expression import BINARY, Expression, complexity, constant, constants, with_constants
+from cellfx.distill.expression import Expression, apply, complexity, constants, with_constants
 from cellfx.distill.simplify import simplify
 
 
 def shorten(expression: Expression) -> list[Expression]:
     """Simplified formulas that are smaller than ``expression`` by a removal in one place, each once.
 
-    A binary operator gives way to either of its arguments, a unary one to what it is applied to.
+    A binary operator gives way to either of its arguments, a difference also to minus the second one, and a unary
+    operator to what it is applied to.
     """
     found = {}
     for candidate in _removals(expression):
@@ -26,8 +27,8 @@ def shape(expression: Expression) -> Expression:
 
 def _removals(expression: Expression) -> Iterator[Expression]:
     yield from expression.args
-    if expression.op in BINARY and expression.args[1].op != "const" and expression.args[0].op == "const":
-        yield expression._replace(args=(constant(1.0 if expression.op in "*/" else 0.0), expression.args[1]))
+    if expression.op == "-":
+        yield apply("neg", expression.args[1])
     for place, arg in enumerate(expression.args):
         for changed in _removals(arg):
             args = list(expression.args)

@@ -31,6 +31,9 @@ AUTO = "auto"
 TARGETS = {"labels": "hinge", "outputs": "squared"}
 """What a formula is fitted to -> its loss; Soelistyo and Lowe 2024, supplement 6, eqs. 9 and 10."""
 
+HELD_ROWS = 4
+"""Rows that formulas are judged by, for every row that they are fitted to: judging is cheap, and chooses."""
+
 
 def distill(
     folder: Path,
@@ -63,7 +66,7 @@ def distill(
         num_seeds: heads of every encoder that are distilled, from the first.
         max_nodes: largest expression size that is chosen.
         max_latents: a search sees at most this many latents, those that matter most.
-        max_rows: training images that a formula is fitted to, and rows of validation images that it is judged by.
+        max_rows: training images that a formula is fitted to.
         balanced: whether both sides of a formula weigh the same, however many images they have.
         budget: fields of ``distill.problem.Budget``, how much is searched.
     """
@@ -139,17 +142,24 @@ class _Rows(NamedTuple):
 
 
 def _rows(encoded: codes.Codes, network: compact.Compact, max_rows: int, seed: int) -> _Rows:
-    """``max_rows`` training images in a random view each; of validation images at most as many rows, in all views."""
+    """``max_rows`` training images in a random view each, and rows of validation images."""
     rng = np.random.default_rng(seed)
     views, labels = codes.of_split(encoded, "train")
     rows = rng.permutation(len(labels))[:max_rows]
     z, label = views[rng.integers(len(views), size=len(rows)), rows], labels[rows]
-    views, labels = codes.of_split(encoded, _held_out(encoded))
-    some = rng.permutation(len(labels))[: max(max_rows // len(views), 1)]
-    held, count = views[:, some].reshape(-1, z.shape[1]), len(z)
-    z, label = np.concatenate([z, held]), np.concatenate([label, np.tile(labels[some], len(views))])
+    held, held_label = _held_rows(encoded, HELD_ROWS * max_rows, rng)
+    count, z, label = len(z), np.concatenate([z, held]), np.concatenate([label, held_label])
     logits = np.asarray(compact.apply(network)(z), np.float64)
     return _Rows(z, label, logits, np.arange(len(z)) >= count)
+
+
+def _held_rows(encoded: codes.Codes, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Latents and labels of validation images: few in all views, many in a random one each, at most ``most`` rows."""
+    views, labels = codes.of_split(encoded, _held_out(encoded))
+    if views.shape[0] * views.shape[1] <= most:
+        return views.reshape(-1, views.shape[2]), np.tile(labels, len(views))
+    some = rng.permutation(len(labels))[:most]
+    return views[rng.integers(len(views), size=len(some)), some], labels[some]
 
 
 def _held_out(encoded: codes.Codes) -> str:

@@ -23,8 +23,8 @@ def get_config(size: str = "full") -> ConfigDict:
     config.heads.sparse = ConfigDict(
         {"sparsity": 0.951, "update_every": 115, "update_rate": 0.758, "learning_rate": 6e-3}
     )
-    config.distill = ConfigDict({"after": ("embed", "heads"), "backend": "auto", "num_seeds": 10, "max_rows": 1_000})
-    config.distill.budget = ConfigDict({"population": 150, "generations": 20, "islands": 2, "searches": 1, "starts": 2})
+    config.distill = ConfigDict({"after": ("embed", "heads"), "backend": "auto", "num_seeds": 10, "max_rows": 1_500})
+    config.distill.budget = ConfigDict({"population": 250, "generations": 30, "islands": 2, "searches": 1, "starts": 3})
     config.attack = ConfigDict({"after": ("train", "cnn", "embed", "heads", "distill")})
     config.report = ConfigDict({"after": ("train", "cnn", "embed", "heads", "distill", "attack")})
     if size == "tiny":

@@ -14,6 +14,10 @@ from ml_collections import ConfigDict
 FILE_NAME = r"(?P<Plate>.+?)___P(?P<Well>\d+)_\d+___T(?P<Frame>\d+)___X(?P<X>\d+)___Y(?P<Y>\d+)"
 TWO = {"interphase": ("Interphase",), "metaphase": ("Metaphase", "MetaphaseAlignment")}
 FIVE = {name: (name,) for name in ("Interphase", "Prometaphase", "MetaphaseAlignment", "Metaphase", "Anaphase")}
+DENSE = {"dropout": 0.0, "l2": 3e-3, "num_epochs": 300}
+SPARSE = {"sparsity": 0.951, "update_every": 115, "update_rate": 0.758, "learning_rate": 6e-3, "l2": 1e-3}
+"""A fold has some 500 labelled cells, seven batches: training for longer, held back by a penalty, did better on
+validation cells (balanced accuracy dense .921 -> .936, sparse .912 -> .931)."""
 BUDGET = {"population": 150, "generations": 20, "islands": 2, "searches": 1, "starts": 2}
 SIZES = ("full", "tiny")
 
@@ -24,7 +28,8 @@ def get_config(size: str = "full") -> ConfigDict:
     config = ConfigDict({"train": _encoder(), "cnn": {"stage": "train", **_network()}, "embed": {"after": ("train",)}})
     for suffix, classes in (("", TWO), ("5", FIVE), ("16", None)):
         config[f"heads{suffix}"] = ConfigDict({"stage": "heads", "after": ("embed",), "classes": classes})
-        config[f"heads{suffix}"].update({"num_seeds": 10 if classes is TWO else 3, "dense": {}, "sparse": {}})
+        config[f"heads{suffix}"].update({"num_seeds": 10 if classes is TWO else 3, "dense": dict(DENSE)})
+        config[f"heads{suffix}"].sparse = ConfigDict({**SPARSE, "num_epochs": {"": 1000, "5": 500, "16": 200}[suffix]})
         config[f"distill{suffix}"] = ConfigDict(_search(f"heads{suffix}", classes))
     config.attack = ConfigDict({"after": ("train", "cnn", "embed", "heads", "distill")})
     shown = {"Interphase against metaphase": {}}

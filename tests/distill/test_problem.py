@@ -93,7 +93,7 @@ def test_options_that_cannot_be_are_refused(rows):
     codes, labels = rows
     with pytest.raises(ValueError, match="unknown loss: got 'log', expected one of hinge, squared"):
         problem(codes, (0,), labels, "log")
-    with pytest.raises(ValueError, match="fraction of held-out rows out of range: got 1.0"):
+    with pytest.raises(ValueError, match=r"fraction of held-out rows out of range: got 1\.0"):
         problem(codes, (0,), labels, valid_rate=1.0)
     with pytest.raises(ValueError, match="labels and rows do not belong together: got 3 labels and 200 rows"):
         problem(codes, (0,), labels, labels=labels[:3])

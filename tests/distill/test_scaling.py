@@ -82,11 +82,12 @@ def test_what_cannot_be_scaled_is_unusable_and_harms_nothing_else(rows, loss):
 
 
 def test_wanted_values_have_a_higher_likelihood(rows):
-    values, rng = rows
+    _, rng = rows
     y = np.where(rng.random(800) < 0.3, 1, -1).astype(np.float32)
     scores = np.stack([3 * rng.normal(size=800), 0.5 * rng.normal(size=800)]).astype(np.float32)
     goal, shrink = wanted("hinge", scores, y)
-    assert shrink[0] < 1 and shrink[1] == 1
+    assert shrink[0] < 1
+    assert shrink[1] == 1
     for before, after, factor in zip(scores, goal, shrink, strict=True):
         start = (before * factor).astype(np.float64)
         for part in (0.1, 0.5, 1.0):

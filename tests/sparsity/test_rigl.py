@@ -11,7 +11,8 @@ import optax
 import pytest
 
 from cellfx.nn.head import Head
-from cellfx.sparsity.rigl import by_magnitude, magnitude, masks_of, rigl, set_, sparse, static
+from cellfx.sparsity.masked import masks_of, sparse
+from cellfx.sparsity.rigl import by_magnitude, magnitude, rigl, set_, static
 from cellfx.training.optimizers import adam
 from cellfx.trees import named_leaves
 
