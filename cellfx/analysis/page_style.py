@@ -11,7 +11,7 @@ display:grid;grid-template-columns:minmax(0,1fr);gap:0 3rem}
 h1{font-size:clamp(1.7rem,4vw,2.5rem);line-height:1.15;letter-spacing:-.02em;margin:0;font-weight:680}
 h2{font-size:1.3rem;letter-spacing:-.01em;margin:0 0 .6rem;font-weight:640}
 h3{font-size:1.02rem;margin:0 0 .4rem;font-weight:640}
-h1,h2,h3,p,td,dd,dt,figcaption,caption,li,code{overflow-wrap:anywhere}
+h1,h2,h3,p,dd,dt,figcaption,caption,li,code{overflow-wrap:anywhere}
 p{margin:0 0 .9rem;max-width:44rem}.lead{color:var(--muted);margin:.6rem 0 0}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(11.5rem,1fr));gap:.9rem;margin:2rem 0 0}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.95rem 1.1rem 1rem}

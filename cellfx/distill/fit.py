@@ -1,6 +1,6 @@
 """From a problem to the formulas that are worth a look: one path, whichever backend searched."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from cellfx.distill import operon_backend, pysr_backend
 from cellfx.distill.criteria import mean_loss
 from cellfx.distill.evaluate import numpy_evaluate
 from cellfx.distill.expression import Expression, complexity, num_nodes
-from cellfx.distill.front import Scored, pareto
+from cellfx.distill.front import MAX_NODES, Scored, choose, pareto
 from cellfx.distill.parse import parse
 from cellfx.distill.problem import Budget, Problem
 from cellfx.distill.refit import refit
@@ -97,19 +97,40 @@ def fit_many(
         fronts.append(polish(problem, texts, budget, seed))
         if progress is not None:
             progress(len(fronts), len(seeds))
-    return Fits(tuple(fronts), merge(member for front in fronts for member in front))
+    return Fits(tuple(fronts), merge(problem, (member for front in fronts for member in front)))
 
 
-def merge(members: Iterable[Scored]) -> list[Scored]:
-    """The formulas on either front, of held-out loss or of held-out error, simplest first."""
-    members = list(members)
-    # Of formulas with one accuracy the one with the smaller loss is wanted; the factor is far below one row.
-    as_error = {
-        member._replace(valid_loss=1 - member.valid_accuracy + 1e-9 * min(member.valid_loss, 1e6)): member
-        for member in members
-    }
-    chosen = dict.fromkeys(pareto(members) + [as_error[member] for member in pareto(as_error)])
-    return sorted(chosen, key=lambda member: (member.complexity, member.valid_loss, str(member.expression)))
+def merge(problem: Problem, members: Iterable[Scored]) -> list[Scored]:
+    """The formulas on either of two fronts, simplest first: of held-out loss, and of wrong signs among all rows.
+
+    Held-out rows alone are too few to tell two good formulas apart by their signs, and the few constants of a formula
+    hardly bend to the rows that they were fitted to.
+    """
+    return _front(_with_errors(problem, members))
+
+
+def select(problem: Problem, front: Sequence[Scored], max_nodes: int = MAX_NODES) -> Scored:
+    """The smallest formula that gives signs as well as the best one, as far as the rows can tell.
+
+    That is the rule of one standard error (Breiman et al. 1984, "Classification and regression trees", section 3.4.3),
+    with the error of the difference: only rows where one of the two is right count in it.
+
+    Args:
+        problem: whose rows, fitted and held out, are counted.
+        front: for instance from ``fit``.
+        max_nodes: the largest expression size.
+
+    Raises:
+        ValueError: no formula is small enough.
+    """
+    small = [member for member in front if member.nodes <= max_nodes]
+    if not small:
+        return choose(front, max_nodes)  # which says so
+    wrong, weights = _wrong(problem, small), _weights_of_all(problem)
+    difference = wrong - wrong[np.argmin(wrong @ weights)]
+    good = difference @ weights <= np.sqrt(np.abs(difference) @ np.square(weights)) + 1e-12
+    places = [place for place, is_good in enumerate(good) if is_good]
+    return small[min(places, key=lambda place: (small[place].nodes, wrong[place] @ weights))]
 
 
 def polish(problem: Problem, texts: Sequence[str], budget: Budget, seed: int = 0) -> list[Scored]:
@@ -131,35 +152,47 @@ def polish(problem: Problem, texts: Sequence[str], budget: Budget, seed: int = 0
         expression = simplify(parse(text, problem.names))
         if complexity(expression) <= budget.max_size + _SLACK:
             found.setdefault(shape(expression), expression)
-    members = _fit_all(problem, list(found.values()), budget.starts, seed)
-    new = merge(members)
+    errors = _fit_all(problem, list(found.values()), budget.starts, seed)
+    new = _front(errors)
     for _ in range(_NUM_ROUNDS):
         shorter = {shape(candidate): candidate for member in new for candidate in shorten(member.expression)}
         candidates = [candidate for form, candidate in shorter.items() if form not in found]
         found.update(shorter)
         if not candidates:
             break
-        before = set(merge(_small(members, budget)))
-        members += _fit_all(problem, candidates, budget.starts, seed)
-        new = [member for member in merge(_small(members, budget)) if member not in before]
-    return merge(_small(members, budget))
+        before = set(_front(errors, budget.max_size))
+        errors |= _fit_all(problem, candidates, budget.starts, seed)
+        new = [member for member in _front(errors, budget.max_size) if member not in before]
+    return _front(errors, budget.max_size)
 
 
-def _small(members: Iterable[Scored], budget: Budget) -> list[Scored]:
-    return [member for member in members if member.complexity <= budget.max_size]
-
-
-def _fit_all(problem: Problem, expressions: list[Expression], starts: int, seed: int) -> list[Scored]:
+def _fit_all(problem: Problem, expressions: list[Expression], starts: int, seed: int) -> dict[Scored, float]:
+    """Fitted formulas, and the fraction of wrong signs of each."""
     x, y, weights = problem.x, problem.y, problem.weights
     fitted = refit(expressions, x, y, problem.names, problem.loss, starts, weights=weights, seed=seed)
     if problem.loss == "hinge":
         fitted += [_fit_without_outliers(problem, expression, starts, seed) for expression in fitted]
-    return [_score(problem, expression) for expression in dict.fromkeys(map(simplify, fitted))]
+    return _with_errors(problem, [_score(problem, expression) for expression in map(simplify, fitted)])
+
+
+def _front(errors: Mapping[Scored, float], max_size: float = float("inf")) -> list[Scored]:
+    errors = {member: rate for member, rate in errors.items() if member.complexity <= max_size}
+    # Of formulas with one error the one with the smaller loss is wanted; the factor is far below one row.
+    as_error = {
+        member._replace(valid_loss=rate + 1e-9 * min(member.valid_loss, 1e6)): member for member, rate in errors.items()
+    }
+    chosen = dict.fromkeys(pareto(errors) + [as_error[member] for member in pareto(as_error)])
+    return sorted(chosen, key=lambda member: (member.complexity, member.valid_loss, str(member.expression)))
+
+
+def _with_errors(problem: Problem, members: Iterable[Scored]) -> dict[Scored, float]:
+    members = list(dict.fromkeys(members))
+    return dict(zip(members, (_wrong(problem, members) @ _weights_of_all(problem)).tolist(), strict=True))
 
 
 def _fit_without_outliers(problem: Problem, expression: Expression, starts: int, seed: int) -> Expression:
     weights = problem.weights
-    for _ in range(_NUM_ROUNDS):
+    for _ in range(2):
         kept = problem.weights * (problem.y * numpy_evaluate(expression, problem.x, problem.names) > -1)
         if np.array_equal(kept, weights) or not kept.any():
             break
@@ -171,9 +204,8 @@ def _fit_without_outliers(problem: Problem, expression: Expression, starts: int,
 
 
 def _score(problem: Problem, expression: Expression) -> Scored:
-    values = numpy_evaluate(expression, problem.valid_x, problem.names)
+    fitted, values = (numpy_evaluate(expression, x, problem.names) for x in (problem.x, problem.valid_x))
     right = (values > 0) == (problem.valid_labels > 0)
-    fitted = numpy_evaluate(expression, problem.x, problem.names)
     return Scored(
         expression,
         complexity(expression),
@@ -182,6 +214,20 @@ def _score(problem: Problem, expression: Expression) -> Scored:
         mean_loss(problem.loss, values, problem.valid_y, problem.valid_weights),
         float(np.average(right, weights=problem.valid_weights)),
     )
+
+
+def _wrong(problem: Problem, members: Sequence[Scored]) -> np.ndarray:
+    """Of P formulas the rows, fitted ones and then held-out ones, whose label is not their sign: (P, N + M) float."""
+    x = np.concatenate([problem.x, problem.valid_x])
+    labels = np.concatenate([problem.labels, problem.valid_labels])
+    scores = [numpy_evaluate(member.expression, x, problem.names) for member in members]
+    return np.array([(values > 0) != (labels > 0) for values in scores], float).reshape(len(members), len(labels))
+
+
+def _weights_of_all(problem: Problem) -> np.ndarray:
+    """(N + M,) with sum 1."""
+    weights = np.concatenate([problem.weights, problem.valid_weights])
+    return weights / weights.sum()
 
 
 def _search(problem: Problem, budget: Budget, seeds: Sequence[int], backend: str) -> Iterable[list[str]]:

@@ -19,9 +19,10 @@ class Problem(NamedTuple):
     Attributes:
         x: (N, d) float64.
         y: (N,) float64: -1 or +1 under "hinge", a network's output under "squared".
+        labels: (N,) float64, -1 or +1: the class, which a formula names by its sign.
         valid_x: (M, d) float64.
         valid_y: (M,) float64.
-        valid_labels: (M,) float64, -1 or +1: the class, which a formula names by its sign.
+        valid_labels: (M,) float64, -1 or +1.
         names: d names of the latents, such as "z17".
         loss: "hinge" or "squared".
         weights: (N,) float64 with mean 1.
@@ -32,6 +33,7 @@ class Problem(NamedTuple):
 
     x: np.ndarray
     y: np.ndarray
+    labels: np.ndarray
     valid_x: np.ndarray
     valid_y: np.ndarray
     valid_labels: np.ndarray
@@ -119,7 +121,7 @@ def problem(
         x = (x - centre) / scale
     weights = _balance(labels, valid) if balanced else np.ones(len(labels))
     names = tuple(f"z{latent}" for latent in latents)
-    fitted, judged = (x[~valid], target[~valid]), (x[valid], target[valid], labels[valid])
+    fitted, judged = ((x[rows], target[rows], labels[rows]) for rows in (~valid, valid))
     return Problem(*fitted, *judged, names, loss, weights[~valid], weights[valid], centre, scale)
 
 

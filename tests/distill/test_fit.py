@@ -8,7 +8,7 @@ from cellfx.distill import pysr_backend
 from cellfx.distill.criteria import mean_loss
 from cellfx.distill.evaluate import numpy_evaluate
 from cellfx.distill.expression import complexity, num_nodes
-from cellfx.distill.fit import choose_backend, fit, fit_many, merge, polish
+from cellfx.distill.fit import choose_backend, fit, fit_many, merge, polish, select
 from cellfx.distill.front import Scored
 from cellfx.distill.parse import parse
 from cellfx.distill.problem import Budget, problem
@@ -92,21 +92,36 @@ def test_a_wrong_label_far_from_the_border_does_not_move_it(codes):
     assert best.valid_accuracy > 0.97
 
 
-def scored(complexity, loss, accuracy, text="z0"):
-    return Scored(parse(text, ("z0", "z1")), complexity, complexity, loss, loss, accuracy)
+def scored(text, loss):
+    """A formula of z0 that says that it has this held-out loss."""
+    expression = parse(text, ("z0",))
+    return Scored(expression, complexity(expression), num_nodes(expression), loss, loss, 0.5)
 
 
-def test_merge_keeps_the_front_of_loss_and_the_front_of_accuracy():
-    small, good, precise, worse = (
-        scored(1, 0.9, 0.7),
-        scored(5, 0.5, 0.8),
-        scored(5, 0.6, 0.9, "z1"),
-        scored(7, 0.7, 0.85),
-    )
-    assert merge([worse, precise, good, small]) == [small, good, precise]
-    same = scored(5, 0.55, 0.9, "z1 + 1")
-    assert merge([precise, same]) == [same]
-    assert merge([]) == []
+@pytest.fixture(scope="module")
+def halves():
+    """Labels that are the sign of z0; every other row is held out."""
+    z = np.linspace(-1, 1, 200)[:, None]
+    return problem(z, (0,), np.sign(z[:, 0]), valid=np.arange(200) % 2 == 0)
+
+
+def test_merge_keeps_the_front_of_loss_and_the_front_of_wrong_signs(halves):
+    constant, shifted, exact = scored("-1", 1.0), scored("z0 - 0.2", 0.4), scored("z0", 0.6)
+    slow, fast = scored("0.1*z0", 0.3), scored("9*z0 - 0.1", 0.2)
+    assert merge(halves, [fast, slow, shifted, constant, exact]) == [exact, shifted, slow, fast]
+    assert merge(halves, [shifted, constant, constant]) == [constant, shifted]
+    assert merge(halves, []) == []
+
+
+def test_select_takes_the_smallest_formula_that_the_rows_cannot_tell_from_the_best(halves):
+    best, nearly, worse = scored("2*z0 + 0.001*z0", 0.1), scored("z0 - 0.011", 0.2), scored("abs(z0)", 0.1)
+    assert select(halves, [best, worse, nearly]) == nearly
+    assert select(halves, [worse, best]) == best
+    far = scored("z0 - 0.3", 0.2)
+    assert select(halves, [far, best]) == best
+    assert select(halves, [far, best], max_nodes=4) == far
+    with pytest.raises(ValueError, match="no formula is small enough: got sizes 3, expected one of at most 2 nodes"):
+        select(halves, [far], max_nodes=2)
 
 
 def test_fit_repeats_itself_and_stays_within_the_largest_complexity(labelled):
@@ -123,7 +138,7 @@ def test_seeds_of_fit_many_are_fits_of_their_own(labelled):
     assert done == [(1, 2), (2, 2)]
     assert found.by_seed[0] == fit(labelled, SMALL, seed=3, backend="operon")
     assert found.by_seed[0] != found.by_seed[1]
-    assert found.merged == merge([*found.by_seed[0], *found.by_seed[1]])
+    assert found.merged == merge(labelled, [*found.by_seed[0], *found.by_seed[1]])
 
 
 def test_backend_is_operon_where_there_is_no_julia(monkeypatch, tmp_path):
@@ -144,15 +159,6 @@ def test_what_pysr_returns_takes_the_same_path(labelled, monkeypatch):
     found = fit_many(labelled, Budget(), seeds=(1, 2), backend="pysr")
     for front in (*found.by_seed, found.merged):
         assert max(member.valid_accuracy for member in front) > 0.9
-
-
-def divide(number, other):
-    print("this is no result")
-    return number / other
-
-
-def die(status):
-    os._exit(status)
 
 
 def test_calls_in_processes_of_their_own():

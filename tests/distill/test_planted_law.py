@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from cellfx.distill.evaluate import numpy_evaluate
-from cellfx.distill.fit import fit
-from cellfx.distill.front import choose
+from cellfx.distill.fit import fit, select
 from cellfx.distill.problem import problem
 
 SECONDS_OF_TWO_CORES = 60
@@ -30,7 +29,7 @@ def test_planted_law_is_found(loss, seed):
     labels = np.where(rng.random(2000) < 0.02, -np.sign(law(z)), np.sign(law(z)))
     posed = problem(z, (1, 2, 3, 4), labels if loss == "hinge" else law(z), loss, labels=labels)
     start = processor_seconds()
-    chosen = choose(fit(posed, seed=seed, backend="operon"))
+    chosen = select(posed, fit(posed, seed=seed, backend="operon"))
     # Not by the clock on the wall, which also counts what else the machine does.
     assert processor_seconds() - start < 2 * SECONDS_OF_TWO_CORES
     assert chosen.nodes <= 20
