@@ -33,8 +33,8 @@ class Schemes(NamedTuple):
     Attributes:
         on_images: scheme -> (x (B, H, W, C) -> logits (B, K)).
         on_latents: scheme -> (z (B, L) -> logits (B, K)); scheme 1 sees the decoded latents.
-        decode: z -> x.
         encode: x -> z, the means.
+        decode: z -> x, of the size that scheme 1 sees.
     """
 
     on_images: dict[str, attacks.Score]
@@ -73,7 +73,8 @@ def attack(
         seed: which of its heads and formulas.
         num_images: test images that are attacked.
         num_steps: of projected gradient ascent.
-        epsilons_image: sizes of L-infinity attacks on images, of the full intensity range; .5 is published.
+        epsilons_image: sizes of L-infinity attacks on images, of the full intensity range; .5 is published. Empty, as
+            for the next two, leaves these attacks out.
         epsilons_image_l2: sizes of L2 attacks on images.
         epsilons_latent: sizes of attacks on latents, in units of the latents, L2 and L-infinity; 1 is published.
     """
@@ -117,17 +118,36 @@ def _schemes(encoder: Trained, classifier: Trained, heads: Path, distill: Path, 
     params, extra = jax.device_put((encoder.state.params, encoder.state.extra), jax.local_devices()[0])
     own_params, own_extra = jax.device_put((classifier.state.params, classifier.state.extra), jax.local_devices()[0])
 
+    seen, whole = encoder.source.image_shape, classifier.source.image_shape
+
     def encode(x: jax.Array) -> jax.Array:
-        return encoder.model.encode(params, extra, x)[0]
+        return encoder.model.encode(params, extra, centred(x, seen))[0]
 
     def decode(z: jax.Array) -> jax.Array:
-        return encoder.model.decode(params, extra, z)
+        return centred(encoder.model.decode(params, extra, z), whole)
 
     def network(x: jax.Array) -> jax.Array:
         return classifier.model.predict(own_params, own_extra, x)
 
     on_images = {SCHEMES[0]: network, **{name: _after(score, encode) for name, score in on_latents.items()}}
     return Schemes(on_images, {SCHEMES[0]: _after(network, decode), **on_latents}, jax.jit(encode), jax.jit(decode))
+
+
+def centred(x: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
+    """Images (B, H, W, C) cropped about their centre to a shape, or padded with black: two models may see more or less.
+
+    Data sources crop in the same way, so an image cropped twice is the image that the smaller model was trained on.
+    """
+    for axis, size in ((1, shape[0]), (2, shape[1])):
+        more = size - x.shape[axis]
+        before = abs(more) // 2
+        if more < 0:
+            x = jax.lax.slice_in_dim(x, before, before + size, axis=axis)
+        elif more > 0:
+            pads = [(0, 0)] * x.ndim
+            pads[axis] = (before, more - before)
+            x = jnp.pad(x, pads)
+    return x
 
 
 def _one_vs_rest(functions: Sequence[Any]) -> attacks.Score:
@@ -159,6 +179,8 @@ def _curves(
     """Title of an attack -> its sizes, and by scheme the accuracies under it."""
     latents, found = np.asarray(schemes.encode(images)), {}
     for (kind, norm), epsilons in sizes.items():
+        if not epsilons:
+            continue
         scores, x, bounds = (
             (schemes.on_images, images, (0.0, 1.0)) if kind == IMAGE else (schemes.on_latents, latents, None)
         )

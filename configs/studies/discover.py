@@ -76,4 +76,4 @@ def _shrink(config: ConfigDict) -> None:
     config.heads.sparse.update({"sparsity": 0.8, "update_every": 2})
     config.distill.update({"num_seeds": 2, "max_rows": 64})
     config.distill.budget.update({"population": 20, "generations": 2, "islands": 1})
-    config.attack.update({"num_images": 8, "num_steps": 2})
+    config.attack.update({"num_images": 8, "num_steps": 2, "epsilons_image_l2": (), "epsilons_latent": ()})

@@ -110,4 +110,4 @@ def _shrink(config: ConfigDict) -> None:
         config[f"distill{suffix}"].update(
             {"num_seeds": 1, "budget": {"population": 20, "generations": 2, "islands": 1}}
         )
-    config.attack.update({"num_images": 8, "num_steps": 2})
+    config.attack.update({"num_images": 8, "num_steps": 2, "epsilons_image_l2": (), "epsilons_latent": ()})
