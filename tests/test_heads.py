@@ -38,7 +38,7 @@ def trained():
 def learnt():
     """Dense and sparse heads that were trained for long enough."""
     views, labels = made(2000)
-    dense = Setting(method="dense", widths=(32, 16, 16, 16), dropout=0.3, num_epochs=25)
+    dense = Setting(method="dense", widths=(32, 16, 16, 16), dropout=0.3, num_epochs=40)
     found = {"dense": heads.train(views, labels, 2, dense, range(3))}
     found["rigl"] = heads.train(views, labels, 2, dense._replace(method="rigl", dropout=0.0), range(3))
     return found

@@ -13,7 +13,7 @@ from cellfx.distill.front import MAX_NODES, Scored, choose, pareto
 from cellfx.distill.parse import parse
 from cellfx.distill.problem import Budget, Problem
 from cellfx.distill.refit import refit
-from cellfx.distill.shorten import shape, shorten
+from cellfx.distill.shorten import shape, shorten, unscale
 from cellfx.distill.side_by_side import call_each
 from cellfx.distill.simplify import simplify
 
@@ -138,8 +138,8 @@ def polish(problem: Problem, texts: Sequence[str], budget: Budget, seed: int = 0
 
     Under hinge every formula is fitted twice: on all rows, and leaving out those that it puts more than a margin on the
     wrong side. A hinge has no bound, so that a few wrong labels far from the border move it (Collobert et al. 2006,
-    "Trading convexity for scalability": the convex-concave procedure for the ramp loss). Held-out rows say which is
-    better.
+    "Trading convexity for scalability": the convex-concave procedure for the ramp loss). A scale of all that is not
+    the offset is also left out, which no sign depends on.
 
     Args:
         problem: rows, target and loss.
@@ -172,7 +172,8 @@ def _fit_all(problem: Problem, expressions: list[Expression], starts: int, seed:
     fitted = refit(expressions, x, y, problem.names, problem.loss, starts, weights=weights, seed=seed)
     if problem.loss == "hinge":
         fitted += [_fit_without_outliers(problem, expression, starts, seed) for expression in fitted]
-    return _with_errors(problem, [_score(problem, expression) for expression in map(simplify, fitted)])
+        fitted += map(unscale, map(simplify, fitted))
+    return _with_errors(problem, [_score(problem, each) for each in dict.fromkeys(map(simplify, fitted))])
 
 
 def _front(errors: Mapping[Scored, float], max_size: float = float("inf")) -> list[Scored]:

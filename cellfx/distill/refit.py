@@ -117,7 +117,7 @@ def _start(
     near = own * (1 + 0.3 * rng.normal(size=shape)) + 0.1 * rng.normal(size=shape)
     starts = np.where(np.arange(num_starts)[:, None] < (num_starts + 1) // 2, near, 2 * rng.normal(size=shape))
     starts[0] = own
-    return _fit(program, jnp.asarray(starts * program.fitted, jnp.float32), rows, loss, max_steps)
+    return _fit(program, jnp.asarray(starts * program.fitted, jnp.float32), rows, loss, jnp.int32(max_steps))
 
 
 def _better(
@@ -140,14 +140,16 @@ def _better(
     return changed if after < before else expression
 
 
-@partial(jax.jit, static_argnames=("loss", "max_steps"))
-def _fit(program: Program, starts: jax.Array, rows: _Rows, loss: str, max_steps: int) -> jax.Array:
+@partial(jax.jit, static_argnames="loss")
+def _fit(program: Program, starts: jax.Array, rows: _Rows, loss: str, max_steps: jax.Array) -> jax.Array:
     """The best constants (M,) of all starts (S, M)."""
     found, losses = jax.vmap(lambda start: _fit_one(program, start, rows, loss, max_steps))(starts)
     return found[jnp.argmin(jnp.where(jnp.isfinite(losses), losses, jnp.inf))]
 
 
-def _fit_one(program: Program, start: jax.Array, rows: _Rows, loss: str, max_steps: int) -> tuple[jax.Array, jax.Array]:
+def _fit_one(
+    program: Program, start: jax.Array, rows: _Rows, loss: str, max_steps: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """The best constants (M,) of one start, and their loss."""
     widths = jnp.asarray(HINGE_WIDTHS if loss == "hinge" else (1.0,), jnp.float32)
     num_constants, zero, none = start.shape[0], jnp.float32(0), jnp.int32(0)

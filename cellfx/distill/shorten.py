@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cellfx.distill.expression import Expression, apply, complexity, constants, with_constants
+from cellfx.distill.expression import Expression, apply, complexity, constant, constants, with_constants
 from cellfx.distill.simplify import simplify
 
 
@@ -18,6 +18,28 @@ def shorten(expression: Expression) -> list[Expression]:
         if complexity(shorter) < complexity(expression):
             found.setdefault(shape(shorter), shorter)
     return list(found.values())
+
+
+def unscale(expression: Expression) -> Expression:
+    """A formula with the same sign everywhere, and two nodes fewer where a number multiplies all but the offset.
+
+    So 0.9 (z1^2 - z2) - 1.8 becomes z1^2 - z2 - 2.
+    """
+    scaled, offset = expression, 0.0
+    sign = 1.0
+    if expression.op in ("+", "-"):
+        left, right = expression.args
+        second = 1.0 if expression.op == "+" else -1.0
+        if right.op == "const":
+            scaled, offset = left, second * right.value
+        elif left.op == "const":
+            scaled, offset, sign = right, left.value, second
+    if scaled.op != "*" or scaled.args[0].op != "const" or scaled.args[0].value == 0:
+        return expression
+    scale, inner = sign * scaled.args[0].value, scaled.args[1]
+    moved = constant(offset / abs(scale))
+    shorter = simplify(apply("+", inner, moved) if scale > 0 else apply("-", moved, inner))
+    return shorter if complexity(shorter) < complexity(expression) else expression
 
 
 def shape(expression: Expression) -> Expression:

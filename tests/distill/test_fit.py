@@ -12,10 +12,10 @@ from cellfx.distill.fit import choose_backend, fit, fit_many, merge, polish, sel
 from cellfx.distill.front import Scored
 from cellfx.distill.parse import parse
 from cellfx.distill.problem import Budget, problem
-from cellfx.distill.shorten import shape, shorten
+from cellfx.distill.shorten import shape, shorten, unscale
 from cellfx.distill.side_by_side import call_each
 
-SMALL = Budget(population=40, generations=5, islands=1, max_size=12, max_rows=200, searches=1)
+SMALL = Budget(population=60, generations=10, islands=1, max_size=12, max_rows=200, searches=1)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,25 @@ def test_every_removal_is_tried_and_simplified():
     assert shorten(parse("z1", names)) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.5*(z1^2 + z2) - 2.0", "z1^2 + z2 - 4.0"),
+        ("3.0 - 2.0*exp(z1)", "1.5 - exp(z1)"),
+        ("-0.25*z1 + 1.0", "4.0 - z1"),
+        ("7.0*sin(z1)", "sin(z1)"),
+        ("z1 - 2.0", "z1 - 2.0"),
+        ("2.0*z1 + 3.0*z2", "2.0*z1 + 3.0*z2"),
+    ],
+)
+def test_scale_without_an_influence_on_the_sign_is_left_out(text, expected):
+    expression, names = parse(text, ("z1", "z2")), ("z1", "z2")
+    assert unscale(expression) == parse(expected, names)
+    x = np.random.default_rng(0).normal(size=(200, 2)) * 3
+    before, after = (numpy_evaluate(each, x, names) for each in (expression, unscale(expression)))
+    np.testing.assert_array_equal(np.sign(before), np.sign(after))
+
+
 def test_polish_removes_what_is_not_needed_and_fits_the_rest(codes):
     wanted = codes[:, 0] ** 2 - 0.5 * codes[:, 2]
     posed = problem(codes, (0, 2), wanted, "squared")
@@ -60,7 +79,7 @@ def test_polish_removes_what_is_not_needed_and_fits_the_rest(codes):
 
 
 def test_members_are_judged_on_held_out_rows(labelled):
-    front = polish(labelled, ["1.0 * (square(z0) - z2) + -1.0", "1.0 * square(z0) + 0.1"], Budget())
+    front = polish(labelled, ["1.1 * (square(z0) - z2) + -1.0", "1.2 * square(z0) + 0.1"], Budget())
     for member in front:
         values = numpy_evaluate(member.expression, labelled.valid_x, labelled.names)
         assert member.valid_loss == mean_loss("hinge", values, labelled.valid_y)
@@ -87,7 +106,7 @@ def test_a_wrong_label_far_from_the_border_does_not_move_it(codes):
     y = np.where(x[:, 0] > 0.5, 1, -1)
     y[400:] = -1
     posed = problem(x, (0,), y, valid=np.arange(406) < 100)
-    front = polish(posed, ["1.0 * z0 + -0.2"], Budget())
+    front = polish(posed, ["1.1 * z0 + -0.2"], Budget())
     best = max(front, key=lambda member: member.valid_accuracy)
     assert best.valid_accuracy > 0.97
 
@@ -106,10 +125,10 @@ def halves():
 
 
 def test_merge_keeps_the_front_of_loss_and_the_front_of_wrong_signs(halves):
-    constant, shifted, exact = scored("-1", 1.0), scored("z0 - 0.2", 0.4), scored("z0", 0.6)
-    slow, fast = scored("0.1*z0", 0.3), scored("9*z0 - 0.1", 0.2)
-    assert merge(halves, [fast, slow, shifted, constant, exact]) == [exact, shifted, slow, fast]
-    assert merge(halves, [shifted, constant, constant]) == [constant, shifted]
+    constant, near, nearer = scored("-1", 0.9), scored("z0 - 0.3", 0.5), scored("z0 - 0.1", 0.6)
+    neither = scored("9*z0 - 2", 0.55)
+    assert merge(halves, [neither, nearer, near, constant]) == [constant, near, nearer]
+    assert merge(halves, [near, constant, constant]) == [constant, near]
     assert merge(halves, []) == []
 
 

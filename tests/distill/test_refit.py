@@ -108,9 +108,11 @@ def test_alone_and_in_company_the_same(rows):
 
 
 def test_a_separable_hinge_ends():
-    x = np.linspace(-1, 1, 40)[:, None]
-    (fitted,) = refit([parse("0.01*z1 + 0.001", ["z1"])], x, np.sign(x[:, 0]), ["z1"], "hinge")
-    assert mean_loss("hinge", numpy_evaluate(fitted, x, ["z1"]), np.sign(x[:, 0])) < 1e-6
+    column = np.linspace(-1, 1, 500)[:, None]
+    labels = np.sign(column[:, 0])
+    x = np.tile(column + 0.05 * np.sign(column), 4)  # the classes are .1 apart: a scale of 20 is enough
+    (fitted,) = refit([parse("0.01*z1 + 0.001", NAMES)], x, labels, NAMES, "hinge")
+    assert mean_loss("hinge", numpy_evaluate(fitted, x, NAMES), labels) < 1e-4
     assert np.max(np.abs(constants(fitted))) <= 1e6
 
 
