@@ -170,9 +170,16 @@ def _fit_all(problem: Problem, expressions: list[Expression], starts: int, seed:
     """Fitted formulas, and the fraction of wrong signs of each."""
     x, y, weights = problem.x, problem.y, problem.weights
     fitted = refit(expressions, x, y, problem.names, problem.loss, starts, weights=weights, seed=seed)
+
+    def wrong_rate(expression: Expression) -> float:
+        return np.average((numpy_evaluate(expression, x, problem.names) > 0) != (y > 0), weights=weights)
+
     if problem.loss == "hinge":
-        fitted += [_fit_without_outliers(problem, expression, starts, seed) for expression in fitted]
-        fitted += map(unscale, map(simplify, fitted))
+        fitted += [
+            _fit_without_outliers(problem, min(pair, key=wrong_rate), starts, seed)
+            for pair in zip(fitted, expressions, strict=True)
+        ]
+        fitted += [unscale(simplify(expression)) for expression in fitted]
     return _with_errors(problem, [_score(problem, each) for each in dict.fromkeys(map(simplify, fitted))])
 
 

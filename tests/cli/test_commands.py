@@ -67,7 +67,7 @@ def test_an_unknown_command_names_the_nearest(capsys):
     assert cli.main(["trian"]) == 2
     assert capsys.readouterr().err == "cellfx: unknown command trian; did you mean train?\n"
     assert cli.main(["q"]) == 2
-    assert capsys.readouterr().err.startswith("cellfx: unknown command q; expected one of train, evaluate, ")
+    assert capsys.readouterr().err.startswith("cellfx: unknown command q; expected one of train, study, ")
 
 
 def test_train_runs_the_config_in_a_folder_named_after_it(calls):

@@ -9,11 +9,14 @@ import polars as pl
 import pytest
 import tifffile
 
-from cellfx import experiment, repeats, results, settings
+from cellfx import experiment, repeats, results, settings, study
 from cellfx.cli import config
 
 FOLDER = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(str(path.relative_to(FOLDER.parent)) for path in FOLDER.rglob("[!_]*.py"))
+STUDIES = [path for path in CONFIGS if "/studies/" in path]
+TUNED = ["configs/sparse_head.py"]
+TRAINED = [path for path in CONFIGS if path not in [*STUDIES, *TUNED]]
 CLASSES = ("Interphase", "Metaphase", "MetaphaseAlignment", "Apoptosis")
 PLATES, CELLS = 10, 2
 
@@ -50,7 +53,7 @@ def test_configs_are_found():
     assert {"configs/tcvae.py", "configs/tcvae_nuclei.py", "configs/cnn.py", "configs/cnn_nuclei.py"} <= set(CONFIGS)
 
 
-@pytest.mark.parametrize("path", CONFIGS)
+@pytest.mark.parametrize("path", TRAINED)
 def test_a_config_trains_and_reports_at_size_tiny(path, cells, own_cache, compiled_once, tmp_path):
     loaded, workdir = tiny(path, cells), tmp_path / "run"
     scores = repeats.run(loaded, workdir)
@@ -71,7 +74,7 @@ def test_a_config_trains_and_reports_at_size_tiny(path, cells, own_cache, compil
         assert np.sum(scores["probe"]["confusion"]) == scores["probe"]["test_images"] > 0
 
 
-@pytest.mark.parametrize("path", CONFIGS)
+@pytest.mark.parametrize("path", TRAINED)
 def test_every_key_of_the_full_size_is_known(path, cells, own_cache):
     """Built on the data of size tiny, because nothing else of a section depends on how much data there is."""
     full = settings.to_dict(config.load(path).values)
@@ -89,15 +92,26 @@ def test_every_key_of_the_full_size_is_known(path, cells, own_cache):
 def test_a_config_is_short_and_says_what_it_is_for(path):
     text = (FOLDER.parent / path).read_text()
     assert len(text.splitlines()) <= 80
-    assert f"bin/train --config {path}" in ast.get_docstring(ast.parse(text))
+    command = "study" if path in STUDIES else "tune" if path in TUNED else "train"
+    assert f"bin/{command} --config {path}" in ast.get_docstring(ast.parse(text))
 
 
 @pytest.mark.parametrize("path", CONFIGS)
 def test_a_config_gives_a_new_object_every_time(path):
     first, second = config.load(path).values, config.load(path).values
-    first.train.seed = 99
-    assert second.train.seed != 99
+    section = next(iter(first))
+    first[section].made_up = 99
+    assert "made_up" not in second[section]
     assert config.load(path).values == second
+
+
+@pytest.mark.parametrize("path", STUDIES)
+@pytest.mark.parametrize("size", ["", ":tiny"])
+def test_the_stages_of_a_study_take_their_settings(path, size):
+    loaded = settings.to_dict(config.load(path + size).values)
+    stages = study.read_stages(loaded)
+    assert stages[-1].name == "report"
+    study.check(stages)
 
 
 def test_data_too_large_for_memory_trains_is_measured_and_embedded(cells, own_cache, compiled_once, tmp_path):
