@@ -32,7 +32,7 @@ def finished(tmp_path_factory, compiled_once):
 def test_every_stage_is_marked_as_finished(finished):
     stages = study.read_stages(settings())
     prints = study.fingerprints(stages)
-    assert [stage.name for stage in stages] == list(STAGES)
+    assert {stage.name for stage in stages} == set(STAGES)  # in an order that their needs leave open
     assert all(study.is_finished(finished / stage.name, prints[stage.name]) for stage in stages)
 
 
@@ -89,6 +89,6 @@ def test_a_second_start_runs_nothing(finished, capsys):
 
 def test_the_page_shows_everything_and_is_whole(finished):
     page = (finished / "report.html").read_text()
-    assert page.count("<img ") == 13
+    assert page.count("<img ") == 11
     assert "<math" in page
     assert "http" not in page.replace("http://www.w3.org/1998/Math/MathML", "")

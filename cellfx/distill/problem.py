@@ -59,9 +59,9 @@ class Budget(NamedTuple):
         starts: starting points when the constants of a formula are fitted.
     """
 
-    population: int = 250
-    generations: int = 45
-    islands: int = 3
+    population: int = 400
+    generations: int = 40
+    islands: int = 2
     max_size: int = 20
     max_rows: int = 3000
     searches: int = 2

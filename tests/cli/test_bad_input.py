@@ -97,8 +97,9 @@ def test_a_wrong_setting_of_a_classifier_is_named(capsys, tmp_path, argument, pa
 )
 def test_classes_that_cannot_be_grouped_are_named(capsys, tmp_path, folder, grouped, parts):
     (folder / "Apoptosis").mkdir()
-    write(folder / "Apoptosis" / file_name(3), np.zeros((16, 16), np.uint8))
-    text = CONFIG.replace('"on_error": "raise"}', f'"on_error": "raise", "grouped": {grouped}}}')
+    for plate in (3, 4):  # the fullest plates, the first to be dealt out: one is in fold 0, one in fold 1
+        write(folder / "Apoptosis" / file_name(plate), np.zeros((16, 16), np.uint8))
+    text = CONFIG.replace('"on_error": "raise"}', f'"on_error": "raise", "fold": 2, "grouped": {grouped}}}')
     model = 'model = {"name": "cnn", "filters": (4, 4), "widths": (4,)}'
     (tmp_path / "cnn.py").write_text(
         "\n".join(f"    {model}" if "model =" in line else line for line in text.split("\n"))
