@@ -164,9 +164,9 @@ def check_classes(classes: Mapping[str, Sequence[str]], known: Sequence[str]) ->
         )
 
 
-def symmetric_views(images: np.ndarray) -> list[np.ndarray]:
+def symmetric_views(images: np.ndarray, rotations: bool = True) -> list[np.ndarray]:
     """(B, H, W, C) -> its flips and, where it is square, its 90-degree rotations: 8 or 4 arrays of the same shape."""
     flipped = [images[:, ::a, ::b] for a in (1, -1) for b in (1, -1)]
-    if images.shape[1] != images.shape[2]:
+    if not rotations or images.shape[1] != images.shape[2]:
         return flipped
     return flipped + [view.swapaxes(1, 2) for view in flipped]

@@ -79,7 +79,7 @@ def _with_other_images(trained: Trained, folder: Path) -> Source:
             "other images cannot be judged by a run with data.intensity=range: got limits that were taken from its own "
             "images, expected intensities that mean the same in every folder; train with raw, sqrt or percentile"
         )
-    options = {key: data[key] for key in ("intensity", "on_error", "data_dir") if key in data}
+    options = {key: data[key] for key in ("intensity", "pose", "on_error", "data_dir") if key in data}
     other = unsplit(folder, expected[0], **options)
     known = list(trained.source.class_names)
     label_of = {name: label for label, name in enumerate(known)}

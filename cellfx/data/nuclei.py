@@ -11,6 +11,7 @@ import numpy as np
 from cellfx.data.cpu_tensorflow import import_tensorflow
 from cellfx.data.folder import nearest, parse_names, scan
 from cellfx.data.intensity import check_intensity
+from cellfx.data.pose import check_pose
 from cellfx.data.records import build_records, image_reader, notes
 from cellfx.data.source import Source, Split
 from cellfx.data.splits import split_at_random, split_by_group
@@ -60,6 +61,7 @@ def nuclei(
     seed: int = 0,
     balance: Sequence[str] | None = None,
     intensity: str = "raw",
+    pose: str = "raw",
     on_error: str = "raise",
     in_memory_gib: float = 4.0,
     data_dir: str | os.PathLike[str] | None = None,
@@ -86,6 +88,8 @@ def nuclei(
         balance: the classes whose images the folds shall share evenly; None counts all. Used with ``group`` only.
         intensity: ``raw``, ``sqrt``, ``percentile`` or ``range`` (see ``cellfx.data.intensity``). The limits of
             ``range`` are taken from all images, also those that test: two numbers per channel, no labels.
+        pose: ``raw``, or ``upright`` to move and turn every cell to the middle and the horizontal (see
+            ``cellfx.data.pose``).
         on_error: ``raise``, or ``skip`` to leave out images that cannot be read; they are logged and counted.
         in_memory_gib: data larger than this many GiB is streamed from the prepared files.
         data_dir: where prepared data is kept; by default ``$CELLFX_CACHE/datasets`` if that is set, otherwise where
@@ -101,7 +105,7 @@ def nuclei(
             regular expression does not match, an unknown class or column, too few images or groups for the splits.
         OSError: prepared data cannot be written or read.
     """
-    prepared = _prepare(folder, image_size, metadata_regex, classes, intensity, on_error, data_dir)
+    prepared = _prepare(folder, image_size, metadata_regex, classes, intensity, pose, on_error, data_dir)
     groups = None if group is None else _column(prepared.columns, group)
     try:
         if groups is None:
@@ -127,11 +131,12 @@ def unsplit(
     folder: str | os.PathLike[str],
     image_size: int = 64,
     intensity: str = "raw",
+    pose: str = "raw",
     on_error: str = "raise",
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Source:
     """All images of a folder as one test split, for a model that was trained on others; arguments as ``nuclei``."""
-    prepared = _prepare(folder, image_size, None, None, intensity, on_error, data_dir)
+    prepared = _prepare(folder, image_size, None, None, intensity, pose, on_error, data_dir)
     split = _array_split(prepared, {"label": prepared.labels}, np.arange(len(prepared.labels)), 0)
     names = tuple(prepared.summary.num_examples)
     return Source(Path(folder).resolve().name, prepared.summary.image_shape, {"test": split}, names)
@@ -144,6 +149,7 @@ def prepare(
     group: str | None = None,
     classes: Sequence[str] | None = None,
     intensity: str = "raw",
+    pose: str = "raw",
     on_error: str = "raise",
     data_dir: str | os.PathLike[str] | None = None,
     **loading: Any,
@@ -157,6 +163,7 @@ def prepare(
         group: checked to be a column.
         classes: the classes to use.
         intensity: how intensities are stretched.
+        pose: how cells are turned.
         on_error: what to do with images that cannot be read.
         data_dir: where prepared data is kept.
         **loading: the other arguments of ``nuclei``, which change nothing in the prepared data.
@@ -167,7 +174,7 @@ def prepare(
     unknown = set(loading) - {"num_folds", "fold", "valid_rate", "seed", "balance", "in_memory_gib"}
     if unknown:
         raise TypeError(f"nuclei has no argument {sorted(unknown)[0]!r}")
-    prepared = _prepare(folder, image_size, metadata_regex, classes, intensity, on_error, data_dir)
+    prepared = _prepare(folder, image_size, metadata_regex, classes, intensity, pose, on_error, data_dir)
     if group is not None:
         _column(prepared.columns, group)
     return prepared.summary
@@ -242,10 +249,12 @@ def _prepare(
     metadata_regex: str | None,
     classes: Sequence[str] | None,
     intensity: str,
+    pose: str,
     on_error: str,
     data_dir: str | os.PathLike[str] | None,
 ) -> _Prepared:
     check_intensity(intensity)
+    check_pose(pose)
     if on_error not in ("raise", "skip"):
         raise ValueError(f"unknown on_error {on_error!r}; expected 'raise' or 'skip'")
     if image_size < 1:
@@ -255,7 +264,7 @@ def _prepare(
 
     from cellfx.data.nuclei_builder import SPLIT, Nuclei, make_config  # imports TFDS, which takes a moment
 
-    config = make_config(listed, image_size, intensity, metadata_regex, on_error)
+    config = make_config(listed, image_size, intensity, pose, metadata_regex, on_error)
     builder = build_records(Nuclei, config, listed.root, data_dir)
     noted = notes(builder, ("skipped", "sizes", "limits"))
     kept = ~np.isin(listed.files, noted["skipped"])

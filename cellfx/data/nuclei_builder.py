@@ -20,6 +20,7 @@ import tensorflow_datasets as tfds
 from cellfx.data.folder import Folder, parse_names
 from cellfx.data.image_files import UnreadableImageError, fit, read_image
 from cellfx.data.intensity import channel_limits, rescale
+from cellfx.data.pose import adjust
 
 SPLIT = "cells"
 """The one split of the prepared data; train, valid and test are made of it when it is loaded."""
@@ -38,6 +39,7 @@ class NucleiConfig(tfds.core.BuilderConfig):
         num_channels: C.
         dtype: ``uint8`` or ``uint16``.
         intensity: see ``cellfx.data.intensity``.
+        pose: see ``cellfx.data.pose``.
         metadata_regex: see ``parse_names``.
         on_error: ``raise`` or ``skip`` for images that cannot be read.
     """
@@ -47,19 +49,20 @@ class NucleiConfig(tfds.core.BuilderConfig):
     num_channels: int
     dtype: str
     intensity: str
+    pose: str
     metadata_regex: str | None
     on_error: str
 
 
 def make_config(
-    folder: Folder, image_size: int, intensity: str, metadata_regex: str | None, on_error: str
+    folder: Folder, image_size: int, intensity: str, pose: str, metadata_regex: str | None, on_error: str
 ) -> NucleiConfig:
     """The configuration, under a name that another content of the folder or another option would change.
 
     Opens images until one can be read, for the number of channels and the type.
     """
     first = _first_image(folder, on_error)
-    options = (image_size, intensity, metadata_regex, on_error, folder.class_names)
+    options = (image_size, intensity, pose, metadata_regex, on_error, folder.class_names)
     digest = hashlib.blake2b(f"{folder.fingerprint} {options!r}".encode(), digest_size=8).hexdigest()
     title = re.sub(r"[^A-Za-z0-9]+", "_", folder.root.resolve().name).strip("_")[:40] or "folder"
     return NucleiConfig(
@@ -69,6 +72,7 @@ def make_config(
         num_channels=first.shape[-1],
         dtype=first.dtype.name,
         intensity=intensity,
+        pose=pose,
         metadata_regex=metadata_regex,
         on_error=on_error,
     )
@@ -133,7 +137,7 @@ class Nuclei(tfds.core.GeneratorBasedBuilder):
             yield (
                 index,
                 {
-                    "image": rescale(fit(image, config.image_size), config.intensity, limits),
+                    "image": rescale(fit(adjust(image, config.pose), config.image_size), config.intensity, limits),
                     "label": label,
                     "metadata": {name: str(values[index]) for name, values in columns.items()},
                 },

@@ -1,4 +1,4 @@
-"""Latents of every image, as it is and flipped and turned in all eight ways, and what each latent draws."""
+"""Latents of every image, as it is and flipped and turned in all eight ways (or four), and what each latent draws."""
 
 import io
 from collections.abc import Mapping
@@ -19,7 +19,12 @@ TRAVERSAL_STEPS = 7
 
 
 def embed(
-    folder: Path, inputs: Mapping[str, Path], train: str = "train", max_train: int = 5_000, max_test: int = 20_000
+    folder: Path,
+    inputs: Mapping[str, Path],
+    train: str = "train",
+    max_train: int = 5_000,
+    max_test: int = 20_000,
+    rotations: bool = True,
 ) -> None:
     """Writes ``<run>.npz``, the codes, and ``<run>-traversals.npz`` for every run of a ``train`` stage.
 
@@ -29,6 +34,8 @@ def embed(
         train: name of the stage whose encoders are used.
         max_train: training images that are encoded; the heads learn from these.
         max_test: validation and test images that are encoded, of each.
+        rotations: whether images are also seen turned by 90 degrees, and not flipped alone; False for cells that were
+            turned upright.
     """
     limits = {"train": max_train, "valid": max_test, "test": max_test}
     for name, run in run_folders(inputs[train]).items():
@@ -36,7 +43,7 @@ def embed(
             continue
         trained = experiment.restore(run)
         encode, decode = experiment.coder(trained)
-        encoded = encode_source(trained.source, encode, limits)
+        encoded = encode_source(trained.source, encode, limits, rotations)
         codes.save(folder / f"{name}.npz", encoded)
         center = np.median(encoded.views[0], axis=0)
         values = traversal.data_values(encoded.views[0], TRAVERSAL_STEPS)
@@ -47,13 +54,14 @@ def embed(
         say(f"{name}: {counts} images in {len(encoded.views)} views, {encoded.views.shape[-1]} latents")
 
 
-def encode_source(source: Source, encode: Encode, limits: Mapping[str, int]) -> codes.Codes:
+def encode_source(source: Source, encode: Encode, limits: Mapping[str, int], rotations: bool = True) -> codes.Codes:
     """Codes of the first images of every split, which are in random order.
 
     Args:
         source: the data, labelled.
         encode: x -> (mean, logvar); the means are the codes.
         limits: largest number of images by split.
+        rotations: see ``embed``.
     """
     parts = {name: source.splits[name] for name in SPLITS if name in source.splits}
     views, labels, splits, factors, groups = [], [], [], [], []
@@ -61,7 +69,9 @@ def encode_source(source: Source, encode: Encode, limits: Mapping[str, int]) -> 
         rows = _first(split, limits[name])
         for batch in batches(rows):
             real = batch["mask"] > 0
-            views.append(np.stack([np.asarray(encode(view)[0])[real] for view in symmetric_views(batch["image"])]))
+            views.append(
+                np.stack([np.asarray(encode(view)[0])[real] for view in symmetric_views(batch["image"], rotations)])
+            )
             labels.append(batch["label"][real])
             splits.append(np.full(int(real.sum()), name))
             factors += [batch["factors"][real]] if "factors" in batch else []
