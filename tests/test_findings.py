@@ -220,6 +220,15 @@ def test_views_are_the_symmetries_of_a_square():
     assert len(views) == len(expected) == 8
 
 
+def test_views_without_rotations_are_the_flips():
+    image = np.random.default_rng(0).random((1, 4, 4, 2))
+    expected = {image[:, ::a, ::b].tobytes() for a in (1, -1) for b in (1, -1)}
+    views = probing.symmetric_views(image, rotations=False)
+    assert views[0].tobytes() == image.tobytes()
+    assert len(views) == 4
+    assert {view.tobytes() for view in views} == expected
+
+
 def test_views_of_a_rectangle_keep_its_shape():
     image = np.random.default_rng(0).random((2, 3, 4, 1))
     views = probing.symmetric_views(image)

@@ -13,6 +13,7 @@ from cellfx.data.folder import scan
 from cellfx.data.image_files import fit, read_image
 from cellfx.data.intensity import rescale
 from cellfx.data.nuclei import nuclei, prepare
+from cellfx.data.pose import adjust
 from cellfx.data.source import SPLITS, iterate
 
 REGEX = r"(?P<Plate>p\d)_(?P<Cell>\d+)"
@@ -88,6 +89,12 @@ def test_chosen_classes_are_labelled_in_their_order(cells, data_dir):
     np.testing.assert_array_equal(train.arrays["label"], train.metadata["Metadata_Class"] == "Interphase")
 
 
+def test_cells_are_turned_before_they_are_cropped(cells, data_dir):
+    train = nuclei(cells, 8, pose="upright", data_dir=data_dir).splits["train"]
+    expected = fit(adjust(read_image(cells / train.metadata["Metadata_File"][0]), "upright"), 8)
+    np.testing.assert_array_equal(train.arrays["image"][0], expected)
+
+
 @pytest.mark.parametrize("intensity", ["sqrt", "percentile"])
 def test_intensities_are_stretched(cells, data_dir, intensity):
     train = nuclei(cells, 8, intensity=intensity, data_dir=data_dir).splits["train"]
@@ -141,10 +148,11 @@ def test_a_changed_folder_or_option_is_prepared_anew(own, data_dir):
     paths.add(prepare(own, 7, data_dir=data_dir).path)
     paths.add(prepare(own, 8, REGEX, data_dir=data_dir).path)
     paths.add(prepare(own, 8, intensity="sqrt", data_dir=data_dir).path)
+    paths.add(prepare(own, 8, pose="upright", data_dir=data_dir).path)
     white = np.full((9, 7), 255, np.uint8)
     (own / "Interphase" / "p0_0.png").write_bytes(imagecodecs.png_encode(white))
     paths.add(prepare(own, 8, data_dir=data_dir).path)
-    assert len(paths) == 5
+    assert len(paths) == 6
     train = nuclei(own, 8, data_dir=data_dir, fold=3).splits
     images = {
         file: image
@@ -222,6 +230,7 @@ def _write_last(folder, image):
         (None, {"classes": ["Metafase"]}, "unknown class 'Metafase' in .*; did you mean 'Metaphase'"),
         (None, {"on_error": "ignore"}, "unknown on_error 'ignore'; expected 'raise' or 'skip'"),
         (None, {"intensity": "log"}, "unknown intensity 'log'"),
+        (None, {"pose": "upside"}, "unknown pose 'upside'"),
         (None, {"image_size": 0}, "image_size must be positive; got 0"),
     ],
 )
