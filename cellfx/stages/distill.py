@@ -173,12 +173,16 @@ def _latents(judged: Mapping[str, Any], most: int) -> list[int]:
 
 
 def _problems(rows: _Rows, latents: Sequence[int], target: str, balanced: bool) -> list[Problem]:
-    """The search for a formula that is above zero for the second of two classes, or one for each class of more."""
+    """The search for a formula that is above zero for the second of two classes, or one for each class of more.
+
+    A class that no validation image has is judged by some of the rows to fit, which the problem then draws.
+    """
     num_classes, found = rows.logits.shape[1], []
     for positive in [1] if num_classes == 2 else range(num_classes):
         labels = np.where(rows.label == positive, 1.0, -1.0)
         wanted = labels if target == "labels" else margin_of(rows.logits, positive)
-        found.append(problem(rows.z, latents, wanted, TARGETS[target], labels, rows.valid, balanced=balanced))
+        valid = rows.valid if len(np.unique(labels[rows.valid])) == 2 else None
+        found.append(problem(rows.z, latents, wanted, TARGETS[target], labels, valid, balanced=balanced))
     return found
 
 
