@@ -20,7 +20,8 @@ def test_a_cell_is_moved_to_the_middle_and_laid_along_the_horizontal(angle, shif
     expected = adjust(bar(0), "upright").astype(float)
     found = adjust(bar(angle, shift), "upright").astype(float)
     assert np.abs(found - expected).mean() < 3  # of 255; bilinear edges
-    assert found[24, 18:30].min() > 120 and found[16:32, 24].min() < 30
+    assert found[24, 18:30].min() > 120
+    assert found[16:32, 24].min() < 30
 
 
 def test_a_neighbour_does_not_turn_the_cell():
