@@ -43,12 +43,12 @@ class Question(NamedTuple):
 
 TEXTS = {
     "schemes": "Four ways from an image to its class, from a network nobody can read to a line of algebra. All were "
-    "judged on the same test images, which none of them learnt from. The answers to the eight flips and turns of an "
-    "image are averaged; the table also gives what a single view is worth.",
+    "judged on the same test images, which none of them learnt from. The answers to all flips and turns of an image "
+    "are averaged; the table also gives what a single view is worth.",
     "latents": "A sparse classifier keeps few of its connections, so it has to choose among the latents. Which does it "
     "choose, whatever the random start? A latent matters to a classifier if shuffling it over the images costs "
     "accuracy.",
-    "formulas": "Each formula stands in the place of one sparse classifier: above zero means {positive}. From labels: "
+    "formulas": "Each formula stands in the place of one sparse classifier: {meaning}. From labels: "
     "fitted to the classes themselves under the hinge loss; from outputs: to what the network says, under squared "
     "error.",
     "attacks": "How small a change makes a classifier wrong? Attacks know the classifier and follow its gradient, on "
@@ -72,7 +72,8 @@ def report(
         folder: of the stage.
         inputs: all stages that are shown.
         title: of the page.
-        questions: heading -> fields of ``Question``; the first is told in full, of others the table. None has one.
+        questions: heading -> fields of ``Question``. The one with fewest fields, that of the stages as they are named,
+            comes first and is told in full, of others the table; a config keeps no order. None has one.
         embed: stage with codes and traversals.
         attack: stage whose figures are shown; None for none.
 
@@ -80,7 +81,8 @@ def report(
         The page, in the study's folder.
     """
     workdir = folder.parent
-    asked = {name: Question(**fields) for name, fields in (questions or {"Two classes": {}}).items()}
+    questions = questions or {"Two classes": {}}
+    asked = {name: Question(**questions[name]) for name in sorted(questions, key=lambda name: len(questions[name]))}
     found = {name: scheme_table.schemes(workdir, *question) for name, question in asked.items()}
     rows = {name: scheme_table.as_rows(schemes) for name, schemes in found.items()}
     write_whole(folder / "schemes.json", json.dumps(rows, indent=1).encode())
@@ -114,7 +116,7 @@ def _schemes(heading: str, found: Sequence[Scheme], folder: Path) -> Section:
 
 
 def _table(found: Sequence[Scheme], folder: Path) -> Table:
-    columns = ("scheme", "balanced accuracy, eight views", "accuracy, eight views", "balanced accuracy, one view")
+    columns = ("scheme", "balanced accuracy, all views", "accuracy, all views", "balanced accuracy, one view")
     columns += ("weights or constants", "latents", "nodes", "models")
     rows = [
         (
@@ -189,10 +191,12 @@ def _formulas(workdir: Path, question: Question, embed: str, folder: Path) -> Se
         for target, part in row["by_target"].items()
         for each, formula in zip(expressions_of(row, target), part["formulas"], strict=True)
     ]
-    columns = ("seed", "fitted to", "formula", "nodes", "balanced accuracy, eight views")
+    columns = ("seed", "fitted to", "formula", "nodes", "balanced accuracy, all views")
     parts.append(Table(columns, listed, f"All formulas of {run}.", f"{question.distill}/{run}/"))
     parts += save(_formula_figures(best, encoded, classes), folder)
-    return Section("Formulas", TEXTS["formulas"].format(positive=classes[-1]), parts)
+    two = f"above zero means {classes[-1]}"
+    meaning = two if len(classes) == 2 else "the class whose formula is largest is meant"
+    return Section("Formulas", TEXTS["formulas"].format(meaning=meaning), parts)
 
 
 def _formula_figures(best: Mapping[str, Any], encoded: codes.Codes, classes: Sequence[str]) -> list[Figure]:

@@ -6,6 +6,10 @@ configs/cnn_nuclei.py, the encoder that of configs/tcvae_nuclei.py, made smaller
 turned to lie along the horizontal first: otherwise most latents tell where a nucleus lies and how it is turned, and no
 short formula can tell its shape.
 
+Measured on mitocheck, 2 CPU cores, balanced accuracy over four views: scheme 1 .951 +- .023, scheme 2 .935 +- .036,
+scheme 3 .944 +- .033, scheme 4 .922 +- .046 with 14 nodes; five classes .83, .75, .59 and 16 classes .61, .30, .18 for
+schemes 2 to 4; half an hour.
+
     CELLFX_DATA=/data bin/study --config configs/studies/discover_nuclei.py --workdir runs/discover_nuclei
 """
 
