@@ -28,7 +28,7 @@ class Summary(NamedTuple):
         num_examples: number of prepared images by class.
         image_shape: (H, W, C) of the prepared images.
         dtype: ``uint8`` or ``uint16``.
-        sizes: number of images by their size in the folder, such as ``64x64``; the most frequent first.
+        sizes: number of images by their size in the folder, such as ``64x64``; most frequent first.
         skipped: files that could not be read, relative to the folder.
         limits: (2, C) stored values that became 0 and 1, where ``intensity`` is ``range``.
     """
@@ -86,14 +86,12 @@ def nuclei(
         valid_rate: share of the other folds that validates.
         seed: of the choice of what validates, and of the order of streamed splits.
         balance: the classes whose images the folds shall share evenly; None counts all. Used with ``group`` only.
-        intensity: ``raw``, ``sqrt``, ``percentile`` or ``range`` (see ``cellfx.data.intensity``). The limits of
-            ``range`` are taken from all images, also those that test: two numbers per channel, no labels.
-        pose: ``raw``, or ``upright`` to move and turn every cell to the middle and the horizontal (see
-            ``cellfx.data.pose``).
+        intensity: ``raw``, ``sqrt``, ``percentile`` or ``range`` (see ``cellfx.data.intensity``), whose limits are of
+            all images, also those that test: two numbers per channel, no labels.
+        pose: ``raw``, or ``upright`` to turn every cell (see ``cellfx.data.pose``).
         on_error: ``raise``, or ``skip`` to leave out images that cannot be read; they are logged and counted.
         in_memory_gib: data larger than this many GiB is streamed from the prepared files.
-        data_dir: where prepared data is kept; by default ``$CELLFX_CACHE/datasets`` if that is set, otherwise where
-            TFDS keeps its own.
+        data_dir: where prepared data is kept; by default ``$CELLFX_CACHE/datasets`` if set, else where TFDS keeps its own.
 
     Returns:
         Splits train, valid and test; with arrays, or with ``examples`` for data larger than ``in_memory_gib``.
@@ -183,9 +181,8 @@ def prepare(
 def _members(prepared: _Prepared, classes: Sequence[str]) -> np.ndarray:
     """(N,) bool, whether an image is of one of the classes."""
     known = list(prepared.summary.num_examples)
-    for name in classes:
-        if name not in known:
-            raise ValueError(f"unknown class {name!r} to balance; {nearest(name, known)}")
+    if unknown := [name for name in classes if name not in known]:
+        raise ValueError(f"unknown class {unknown[0]!r} to balance; {nearest(unknown[0], known)}")
     return np.isin(prepared.labels, [known.index(name) for name in classes])
 
 

@@ -72,8 +72,7 @@ def report(
         folder: of the stage.
         inputs: all stages that are shown.
         title: of the page.
-        questions: heading -> fields of ``Question``. The one with fewest fields, that of the stages as they are named,
-            comes first and is told in full, of others the table; a config keeps no order. None has one.
+        questions: heading -> fields of ``Question``. The one with fewest is told in full, of others the table.
         embed: stage with codes and traversals.
         attack: stage whose figures are shown; None for none.
 
@@ -194,8 +193,7 @@ def _formulas(workdir: Path, question: Question, embed: str, folder: Path) -> Se
     columns = ("seed", "fitted to", "formula", "nodes", "balanced accuracy, all views")
     parts.append(Table(columns, listed, f"All formulas of {run}.", f"{question.distill}/{run}/"))
     parts += save(_formula_figures(best, encoded, classes), folder)
-    two = f"above zero means {classes[-1]}"
-    meaning = two if len(classes) == 2 else "the class whose formula is largest is meant"
+    meaning = f"above zero means {classes[-1]}" if len(classes) == 2 else "the largest names the class"
     return Section("Formulas", TEXTS["formulas"].format(meaning=meaning), parts)
 
 
@@ -267,10 +265,8 @@ def _named(encoded: codes.Codes) -> list[str]:
 
 
 def _cards(found: Sequence[Scheme]) -> list[Card]:
-    return [
-        Card(scheme.name, f"{scheme.scores[MAIN].mean():.1%}", f"balanced accuracy, {scheme.sizes.mean():,.0f} nodes")
-        for scheme in found
-    ]
+    rate, note = "{:.1%}".format, "balanced accuracy, {:,.0f} nodes".format
+    return [Card(scheme.name, rate(scheme.scores[MAIN].mean()), note(scheme.sizes.mean())) for scheme in found]
 
 
 def _settings(workdir: Path) -> dict[str, Any]:
