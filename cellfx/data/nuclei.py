@@ -91,7 +91,7 @@ def nuclei(
         pose: ``raw``, or ``upright`` to turn every cell (see ``cellfx.data.pose``).
         on_error: ``raise``, or ``skip`` to leave out images that cannot be read; they are logged and counted.
         in_memory_gib: data larger than this many GiB is streamed from the prepared files.
-        data_dir: where prepared data is kept; by default ``$CELLFX_CACHE/datasets`` if set, else where TFDS keeps its own.
+        data_dir: where prepared data is kept; by default ``$CELLFX_CACHE/datasets`` if set, else that of TFDS.
 
     Returns:
         Splits train, valid and test; with arrays, or with ``examples`` for data larger than ``in_memory_gib``.
