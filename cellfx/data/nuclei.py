@@ -28,7 +28,7 @@ class Summary(NamedTuple):
         num_examples: number of prepared images by class.
         image_shape: (H, W, C) of the prepared images.
         dtype: ``uint8`` or ``uint16``.
-        sizes: number of images by their size in the folder, such as ``64x64``; most frequent first.
+        sizes: number of images by their size in the folder, such as ``64x64``; the most frequent first.
         skipped: files that could not be read, relative to the folder.
         limits: (2, C) stored values that became 0 and 1, where ``intensity`` is ``range``.
     """

@@ -5,11 +5,12 @@
 Trains what one round of ``bin/tune --config configs/sparse_head.py`` trains, 40 trials with five seeds, in one program
 over all cores, and a sample of these 200 heads one after another in three ways: in the compiled loop of cellfx, in a
 loop of one compiled step as it is commonly written, and as ``bin/tune`` runs what is no head, each in a process of its
-own. The last is judged without the step loop's advantage: it starts Python and compiles every time.
+own, which starts Python and compiles every time.
 """
 
 import argparse
 import functools
+import os
 import subprocess
 import sys
 import time
@@ -17,11 +18,11 @@ import time
 import jax
 import numpy as np
 
-jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
 from cellfx import codes, heads  # noqa: E402 after the number of devices
 from cellfx.head_program import head_trainer  # noqa: E402
-from cellfx.head_setting import NUMBERS, Setting  # noqa: E402
+from cellfx.head_setting import Setting  # noqa: E402
 from cellfx.training import many  # noqa: E402
 
 NUM_TRIALS, NUM_SEEDS, NUM_EPOCHS = 40, 5, 40
@@ -50,26 +51,11 @@ def alone(rows, trial, seed):
     return heads.train(*rows, settings()[trial], [seed], devices=jax.devices()[:1])
 
 
-def in_steps(rows):
-    """A function (trial, seed) that trains one head with one dispatch for every step, and reads every loss."""
-    views, labels, num_classes = rows
-    shape, fixed = views.shape, settings()[0]._replace(**dict.fromkeys(NUMBERS, 0))
+def dispatch_every_step():
+    """From here on heads train with one dispatch for every step, whose loss is read."""
     built = many.trainer
     many.trainer = lambda *args: built(*args[:5], 1, *args[6:])
-    try:
-        run = head_trainer.__wrapped__(fixed, num_classes, shape, (jax.devices()[0],))
-    finally:
-        many.trainer = built
-    centre, scale = heads.standardisation(views)
-    weight = len(labels) / (num_classes * np.bincount(labels, minlength=num_classes))
-    data = {"views": ((views - centre) / scale).reshape(-1, shape[-1]), "label": labels}
-    data["weight"] = weight.astype(np.float32)
-
-    def train(trial, seed):
-        numbers = {name: np.array([getattr(settings()[trial], name)], np.float32) for name in NUMBERS}
-        return run(data, numbers, jax.vmap(jax.random.key)(np.array([seed], np.uint32)))
-
-    return train
+    head_trainer.cache_clear()
 
 
 def main():
@@ -93,9 +79,9 @@ def main():
     alone(rows, *chosen[0])
     singles, seconds = zip(*(timed(functools.partial(alone, rows, *pick)) for pick in chosen), strict=True)
     compare("the compiled loop", seconds, warm / count)
-    step = in_steps(rows)
-    step(*chosen[0])
-    _, seconds = zip(*(timed(functools.partial(step, *pick)) for pick in chosen[:3]), strict=True)
+    dispatch_every_step()
+    alone(rows, *chosen[0])
+    _, seconds = zip(*(timed(functools.partial(alone, rows, *pick)) for pick in chosen[:3]), strict=True)
     compare("a loop of compiled steps", seconds, warm / count)
     command = [sys.executable, __file__, options.codes, "--one"]
     seconds = [
