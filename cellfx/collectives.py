@@ -39,3 +39,9 @@ def standard_normal(key: Key, shape: tuple[int, ...], axis_name: str | None) -> 
     """Normal noise of local ``shape`` (B, ...), drawn for the global batch so that it does not depend on devices."""
     global_shape = (shape[0] * axis_size(axis_name), *shape[1:])
     return local_part(jax.random.normal(key, global_shape), axis_name)
+
+
+def uniform(key: Key, shape: tuple[int, ...], axis_name: str | None) -> jax.Array:
+    """Uniform numbers in [0, 1) of local ``shape`` (B, ...), drawn as ``standard_normal`` does."""
+    global_shape = (shape[0] * axis_size(axis_name), *shape[1:])
+    return local_part(jax.random.uniform(key, global_shape), axis_name)

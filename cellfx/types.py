@@ -56,6 +56,9 @@ class Model(NamedTuple):
         decode: (params by player, extra, z) -> x in [0, 1].
         predict: (params by player, extra, x) -> logits (B, K).
         eval_losses: player -> loss as a trained model has it, for instance without dropout; None where it is the same.
+        sample: (params by player, extra, key, count) -> (x (count, H, W, C) in [0, 1], z (count, L)), from the prior.
+        features: (params by player, extra, x) -> (B, D), what the last hidden layer makes of an image.
+        translate: (params by player, extra, x) -> (B, H, W, C') in [0, 1], channels predicted from the others.
     """
 
     init: Callable[[Key], tuple[dict[str, PyTree], PyTree]]
@@ -64,6 +67,9 @@ class Model(NamedTuple):
     decode: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
     predict: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
     eval_losses: Mapping[str, LossFn] | None = None
+    sample: Callable[[PyTree, PyTree, Key, int], tuple[jax.Array, jax.Array]] | None = None
+    features: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
+    translate: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
 
 
 class TrainState(NamedTuple):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cellfx.collectives import batch_mean
+from cellfx.losses.classification import class_weights, cross_entropy
 from cellfx.nn.activation import mish
 from cellfx.nn.batch_norm import BatchNorm
 from cellfx.nn.convolution import Conv
@@ -82,7 +82,7 @@ def cnn(
     """
     _check(spec, filters, widths, dropout=dropout, momentum=momentum)
     module = Cnn(tuple(filters), tuple(widths), spec.num_classes, dropout, momentum, spec.axis_name)
-    weights = _class_weights(spec) if balanced else (1.0,) * spec.num_classes
+    weights = class_weights(spec.class_counts, spec.num_classes) if balanced else (1.0,) * spec.num_classes
 
     def init(key: Key) -> tuple[dict[str, PyTree], PyTree]:
         variables = module.init(key, jnp.zeros((1, *spec.image_shape)))
@@ -91,40 +91,18 @@ def cnn(
     def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
         variables = {"params": params[PLAYER], "batch_stats": extra}
         logits, new = module.apply(variables, batch["image"], batch["mask"], key, mutable=["batch_stats"])
-        value, metrics = _cross_entropy(logits, batch, weights, spec.axis_name)
+        value, metrics = cross_entropy(logits, batch, weights, spec.axis_name)
         return value, (metrics, new["batch_stats"])
 
     def predict(params: PyTree, extra: PyTree, x: jax.Array) -> jax.Array:
         return module.apply({"params": params[PLAYER], "batch_stats": extra}, x).astype(jnp.float32)
 
     def eval_loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        value, metrics = _cross_entropy(predict(params, extra, batch["image"]), batch, weights, spec.axis_name)
+        value, metrics = cross_entropy(predict(params, extra, batch["image"]), batch, weights, spec.axis_name)
         return value, (metrics, extra)
 
     losses: dict[str, LossFn] = {PLAYER: loss}
     return Model(init, losses, predict=predict, eval_losses={PLAYER: eval_loss})
-
-
-def _cross_entropy(
-    logits: jax.Array, batch: Batch, weights: Sequence[float], axis_name: str | None
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Weighted cross-entropy, nats per example, and the fraction of right answers."""
-    logits, label, mask = logits.astype(jnp.float32), batch["label"], batch["mask"]
-    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), label.reshape(-1, 1), axis=1)[:, 0]
-    right = (jnp.argmax(logits, axis=1) == label).astype(jnp.float32)
-    value = batch_mean(-jnp.asarray(weights, jnp.float32)[label] * chosen, mask, axis_name)
-    return value, {"accuracy": batch_mean(right, mask, axis_name)}
-
-
-def _class_weights(spec: Spec) -> tuple[float, ...]:
-    """N / (K n) for a class of n of the N training examples; their mean over the training examples is 1."""
-    if len(spec.class_counts) != spec.num_classes or min(spec.class_counts) < 1:
-        raise ValueError(
-            f"the classes cannot be weighed: got {spec.class_counts or 'no'} training examples by class, expected 1 or "
-            f"more of each of {spec.num_classes} classes, in memory; set model.balanced=False or change section data"
-        )
-    total = sum(spec.class_counts)
-    return tuple(total / (spec.num_classes * count) for count in spec.class_counts)
 
 
 def _check(spec: Spec, filters: Sequence[int], widths: Sequence[int], **rates: float) -> None:

@@ -9,7 +9,7 @@ from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_to_standard_normal, warm_up
 from cellfx.losses.information import ESTIMATORS, KLTerms, decompose_kl, weighted_bias
 from cellfx.losses.reconstruction import logit, reconstruction_loss
-from cellfx.nn.autoencoder import Autoencoder, decoder_of, encoder_of, initialiser_of
+from cellfx.nn.autoencoder import Autoencoder, decoder_of, encoder_of, initialiser_of, sampler_of
 from cellfx.types import Batch, Key, Model, PyTree, Spec
 
 
@@ -75,4 +75,5 @@ def tcvae(
         kl = batch_mean(kl_to_standard_normal(mean, logvar), mask, spec.axis_name)
         return total, ({"reconstruction": reconstruction, "kl": kl, **means._asdict()}, extra)
 
-    return Model(initialiser_of(module, "vae"), {"vae": loss}, encode, decoder_of(module, "vae"))
+    decode, sample = decoder_of(module, "vae"), sampler_of(module, "vae")
+    return Model(initialiser_of(module, "vae"), {"vae": loss}, encode, decode, sample=sample)

@@ -1,5 +1,6 @@
 """The beta-VAE: Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Framework"."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_to_standard_normal, warm_up
 from cellfx.losses.reconstruction import logit, reconstruction_loss
-from cellfx.nn.autoencoder import Autoencoder, decoder_of, encoder_of, initialiser_of
+from cellfx.nn.autoencoder import applied, autoencoder, decoder_of, encoder_of, initialiser_of, sampler_of
 from cellfx.types import Batch, Key, Metrics, Model, PyTree, Spec
 
 
@@ -24,6 +25,7 @@ def vae(
     scale: float = 0.1,
     window_px: float | None = None,
     background: float = 0.5,
+    architecture: str = "upsampling",
 ) -> Model:
     """Variational autoencoder with convolutional encoder and decoder and one player, ``vae``.
 
@@ -40,21 +42,35 @@ def vae(
         window_px: weigh the reconstruction by a centred Gaussian of this standard deviation; None weighs all alike.
         background: intensity, in (0, 1), of every pixel that the untrained decoder draws; that of most pixels saves
             the first epochs.
+        architecture: ``upsampling``, or ``dcgan`` for the layers of ``infogan``, which takes neither ``hidden`` nor
+            ``activation`` (see ``nn.autoencoder``).
     """
-    module = Autoencoder(spec.image_shape, tuple(filters), hidden, latents, activation, logit(background))
+    bias, axis_name = logit(background), spec.axis_name
+    module = autoencoder(architecture, spec.image_shape, filters, hidden, latents, activation, bias, axis_name)
     reconstruct = reconstruction_loss(spec.image_shape, likelihood, scale, window_px)
 
-    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
+    apply = applied(module, "vae")
+
+    def objective(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool) -> tuple:
         x, mask = batch["image"], batch["mask"]
-        mean, logvar = encode(params, extra, x)
-        z = mean + jnp.exp(0.5 * logvar) * standard_normal(key, mean.shape, spec.axis_name)
-        logits = module.apply({"params": params["vae"]}, z.astype(x.dtype), method="decode")
+        seen = mask if training else None
+        (mean, logvar), new = apply(params, extra, x, seen, "encode")
+        mean, logvar = mean.astype(jnp.float32), logvar.astype(jnp.float32)
+        z = mean + jnp.exp(0.5 * logvar) * standard_normal(key, mean.shape, axis_name)
+        logits, new = apply(params, new, z.astype(x.dtype), seen, "decode")
         terms: Metrics = {
-            "reconstruction": batch_mean(reconstruct(x, logits), mask, spec.axis_name),
-            "kl": batch_mean(kl_to_standard_normal(mean, logvar), mask, spec.axis_name),
+            "reconstruction": batch_mean(reconstruct(x, logits), mask, axis_name),
+            "kl": batch_mean(kl_to_standard_normal(mean, logvar), mask, axis_name),
         }
         total = terms["reconstruction"] + beta * warm_up(step, warm_up_steps) * terms["kl"]
-        return total, ({**terms}, extra)
+        return total, (terms, new if training else extra)
 
-    encode = encoder_of(module, "vae")
-    return Model(initialiser_of(module, "vae"), {"vae": loss}, encode, decoder_of(module, "vae"))
+    loss, eval_loss = (functools.partial(objective, training=training) for training in (True, False))
+    return Model(
+        initialiser_of(module, "vae"),
+        {"vae": loss},
+        encoder_of(module, "vae"),
+        decoder_of(module, "vae"),
+        eval_losses={"vae": eval_loss} if architecture == "dcgan" else None,
+        sample=sampler_of(module, "vae"),
+    )

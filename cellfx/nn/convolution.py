@@ -1,7 +1,11 @@
-"""Convolutions that are fast on CPUs as well as on accelerators.
+"""Convolutions that are fast on CPUs as well as on accelerators, and may be differentiated any number of times.
 
 XLA's CPU backend computes the kernel gradient of a convolution up to 20 times slower than the forward pass. Written
 as one matrix product per tap it costs about as much as the forward pass; on other backends XLA's own gradient is used.
+
+<dy, convolve(x, kernel)> is linear in each of its three factors. Its slope by one of them is a function of the other
+two: ``convolve``, ``transposed`` and ``kernel_gradient``. So each one's derivatives are the other two, and a penalty on
+a gradient, whose own gradient differentiates twice, is as fast as all else.
 """
 
 from functools import partial
@@ -16,11 +20,7 @@ MIN_PRODUCT_CHANNELS = 8
 """Output channels from which a matrix product per tap beats XLA's CPU kernel gradient (256 x 33 x 33 x 8 to 4 channels:
 18 ms against 7; 256 x 9 x 9 x 32 to 64 channels: 4 ms against 66)."""
 
-
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+_AXES = ("NHWC", "HWIO", "NHWC")
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -36,50 +36,122 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> 
     Returns:
         (B, H', W', O) with H' = (H + sum(padding) - k) // stride + 1.
     """
-    return _convolve(x, kernel, stride, padding)
+    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), (padding, padding), dimension_numbers=_AXES)
 
 
-def _forward(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> tuple[jax.Array, tuple]:
-    return _convolve(x, kernel, stride, padding), (x, kernel)
-
-
-def _backward(stride: int, padding: Padding, saved: tuple, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, kernel = saved
-    (dx,) = jax.vjp(lambda x: _convolve(x, kernel, stride, padding), x)[1](dy)
-    if dy.shape[-1] < MIN_PRODUCT_CHANNELS:
-        return dx, _kernel_gradient_native(x, kernel, dy, stride, padding)
-    gradient = jax.lax.platform_dependent(
-        x,
-        kernel,
-        dy,
-        cpu=partial(_kernel_gradient_products, stride=stride, padding=padding),
-        default=partial(_kernel_gradient_native, stride=stride, padding=padding),
-    )
-    return dx, gradient
-
-
-convolve.defvjp(_forward, _backward)
-
-
-def _kernel_gradient_native(x: jax.Array, kernel: jax.Array, dy: jax.Array, stride: int, padding: Padding) -> jax.Array:
-    return jax.vjp(lambda kernel: _convolve(x, kernel, stride, padding), kernel)[1](dy)[0]
-
-
-def _kernel_gradient_products(
-    x: jax.Array, kernel: jax.Array, dy: jax.Array, stride: int, padding: Padding
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def transposed(
+    y: jax.Array, kernel: jax.Array, stride: int, padding: Padding, image_size: tuple[int, int]
 ) -> jax.Array:
-    """Sum over b, h, w of x[b, h s + u, w s + v, i] dy[b, h, w, o], one matrix product for each tap (u, v)."""
-    size, _, inputs, outputs = kernel.shape
-    height, width = dy.shape[1:3]
-    padded = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
-    rows = dy.reshape(-1, outputs)
+    """Transposed convolution: the slope of <y, convolve(x, kernel)> by x.
+
+    Args:
+        y: (B, H', W', O).
+        kernel: (k, k, I, O).
+        stride: of the convolution.
+        padding: of the convolution.
+        image_size: H and W of x; several give the same H' and W'.
+
+    Returns:
+        (B, H, W, I).
+    """
+    size = kernel.shape[0]
+    before = size - 1 - padding[0]
+    dilated = [(length - 1) * stride + 1 for length in y.shape[1:3]]
+    pads = [(before, wanted - length - before + size - 1) for wanted, length in zip(image_size, dilated, strict=True)]
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    return jax.lax.conv_general_dilated(y, turned, (1, 1), pads, lhs_dilation=(stride, stride), dimension_numbers=_AXES)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def kernel_gradient(x: jax.Array, y: jax.Array, stride: int, padding: Padding, kernel_size: int) -> jax.Array:
+    """The slope of <y, convolve(x, kernel)> by the kernel.
+
+    Args:
+        x: (B, H, W, I).
+        y: (B, H', W', O).
+        stride: of the convolution.
+        padding: of the convolution.
+        kernel_size: k.
+
+    Returns:
+        (k, k, I, O).
+    """
+    settings = {"stride": stride, "padding": padding, "size": kernel_size}
+    if y.shape[-1] < MIN_PRODUCT_CHANNELS:
+        return _kernel_gradient_native(x, y, **settings)
+    return jax.lax.platform_dependent(
+        x, y, cpu=partial(_kernel_gradient_products, **settings), default=partial(_kernel_gradient_native, **settings)
+    )
+
+
+def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> tuple[jax.Array, tuple]:
+    return convolve(x, kernel, stride, padding), (x, kernel)
+
+
+def _convolve_backward(stride: int, padding: Padding, saved: tuple, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    dx = transposed(dy, kernel, stride, padding, x.shape[1:3])
+    return dx, kernel_gradient(x, dy, stride, padding, kernel.shape[0])
+
+
+def _transposed_forward(
+    y: jax.Array, kernel: jax.Array, stride: int, padding: Padding, image_size: tuple[int, int]
+) -> tuple[jax.Array, tuple]:
+    return transposed(y, kernel, stride, padding, image_size), (y, kernel)
+
+
+def _transposed_backward(
+    stride: int, padding: Padding, image_size: tuple[int, int], saved: tuple, dx: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    y, kernel = saved
+    return convolve(dx, kernel, stride, padding), kernel_gradient(dx, y, stride, padding, kernel.shape[0])
+
+
+def _kernel_gradient_forward(
+    x: jax.Array, y: jax.Array, stride: int, padding: Padding, kernel_size: int
+) -> tuple[jax.Array, tuple]:
+    return kernel_gradient(x, y, stride, padding, kernel_size), (x, y)
+
+
+def _kernel_gradient_backward(
+    stride: int, padding: Padding, kernel_size: int, saved: tuple, dk: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, y = saved
+    return transposed(y, dk, stride, padding, x.shape[1:3]), convolve(x, dk, stride, padding)
+
+
+convolve.defvjp(_convolve_forward, _convolve_backward)
+transposed.defvjp(_transposed_forward, _transposed_backward)
+kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
+
+
+def _kernel_gradient_native(x: jax.Array, y: jax.Array, stride: int, padding: Padding, size: int) -> jax.Array:
+    """A convolution of the images, whose batch is summed over like channels, with the dilated slopes as its kernel."""
+    padded = _padded(x, y, stride, padding, size)
+    return jax.lax.conv_general_dilated(
+        padded, y, (1, 1), "VALID", rhs_dilation=(stride, stride), dimension_numbers=("CHWN", "IHWO", "HWNC")
+    )
+
+
+def _kernel_gradient_products(x: jax.Array, y: jax.Array, stride: int, padding: Padding, size: int) -> jax.Array:
+    """Sum over b, h, w of x[b, h s + u, w s + v, i] y[b, h, w, o], one matrix product for each tap (u, v)."""
+    height, width, outputs = y.shape[1:]
+    padded = _padded(x, y, stride, padding, size)
+    rows = y.reshape(-1, outputs)
     taps = [
         padded[:, u : u + stride * (height - 1) + 1 : stride, v : v + stride * (width - 1) + 1 : stride]
         for u in range(size)
         for v in range(size)
     ]
-    products = [tap.reshape(-1, inputs).T @ rows for tap in taps]
-    return jnp.stack(products).reshape(kernel.shape)
+    products = [tap.reshape(-1, x.shape[-1]).T @ rows for tap in taps]
+    return jnp.stack(products).reshape(size, size, x.shape[-1], outputs)
+
+
+def _padded(x: jax.Array, y: jax.Array, stride: int, padding: Padding, size: int) -> jax.Array:
+    """The part of the padded images that the convolution reads: (B, stride (H' - 1) + k, stride (W' - 1) + k, I)."""
+    ends = [stride * (length - 1) + size for length in y.shape[1:3]]
+    return jnp.pad(x, ((0, 0), padding, padding, (0, 0)))[:, : ends[0], : ends[1]]
 
 
 def upsample_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -116,21 +188,54 @@ def _phase_kernel(kernel: jax.Array) -> jax.Array:
 
 
 class Conv(nn.Module):
-    """3x3 convolution with padding 1, and a bias unless told otherwise; stride 2 halves the image (rounding up)."""
+    """3x3 convolution with padding 1, and a bias unless told otherwise; stride 2 halves the image (rounding up).
+
+    ``size`` 4 with stride 2 halves it too, rounding down.
+    """
 
     features: int
     stride: int = 1
     use_bias: bool = True
+    size: int = 3
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(B, H, W, I) -> (B, ceil(H / stride), ceil(W / stride), features)."""
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, x.shape[-1], self.features))
+        """(B, H, W, I) -> (B, (H + 2 - size) // stride + 1, and W likewise, features)."""
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         y = convolve(x, kernel.astype(x.dtype), self.stride, (1, 1))
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return y + bias.astype(x.dtype).reshape(1, 1, 1, -1)
+
+
+class TransposedConv(nn.Module):
+    """4x4 convolution of stride 2 and padding 1 in reverse: doubles the image.
+
+    Attributes:
+        features: O.
+        image_size: of the result, twice that of the input or one more.
+        use_bias: whether an offset is learnt for every channel.
+        initial_bias: what it starts from.
+    """
+
+    features: int
+    image_size: tuple[int, int]
+    use_bias: bool = True
+    initial_bias: float = 0.0
+
+    @nn.compact
+    def __call__(self, y: jax.Array) -> jax.Array:
+        """(B, H', W', I) -> (B, H, W, features)."""
+        # Four of the sixteen taps reach a pixel of the result, through every channel.
+        initializer = nn.initializers.variance_scaling(4.0, "fan_out", "truncated_normal")
+        kernel = self.param("kernel", initializer, (4, 4, self.features, y.shape[-1]))
+        x = transposed(y, kernel.astype(y.dtype), 2, (1, 1), self.image_size)
+        if not self.use_bias:
+            return x
+        bias = self.param("bias", nn.initializers.constant(self.initial_bias), (self.features,))
+        return x + bias.astype(x.dtype).reshape(1, 1, 1, -1)
 
 
 class UpsampleConv(nn.Module):

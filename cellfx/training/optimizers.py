@@ -22,6 +22,7 @@ def adam(
     b1: float = 0.9,
     b2: float = 0.999,
     eps: float = 1e-8,
+    every: int = 1,
 ) -> optax.GradientTransformation:
     """Adam behind clipping by the global norm, with decoupled weight decay and a learning-rate schedule.
 
@@ -41,6 +42,8 @@ def adam(
         b1: decay of the first moment.
         b2: decay of the second moment.
         eps: added to the root of the second moment.
+        every: the parameters move at every n-th step only, and the schedule counts those; for a player that shall wait
+            for another.
 
     Raises:
         ValueError: a value outside its range, all named; when the parameters are seen, a
@@ -52,19 +55,24 @@ def adam(
     for name, value in {"b1": b1, "b2": b2}.items():
         if not 0 <= value < 1:
             raise ValueError(f"{name} is out of range: got {value}, expected 0 <= {name} < 1; set it in this range")
+    if not 1 <= every <= total_steps:
+        raise ValueError(
+            f"every is out of range: got {every}, expected 1 to {total_steps} (the run's steps); set it in this range"
+        )
     if weight_decay < 0:
         raise ValueError(f"weight_decay is negative: got {weight_decay}, expected 0 or more; set 0 to switch it off")
 
     def decayed(params: PyTree) -> PyTree:
         return match_rules(params, [(weight_decay_exclude, False), ("", True)])
 
-    rate = learning_rate_schedule(total_steps, learning_rate, warm_up_rate, decay)
-    return optax.chain(
+    rate = learning_rate_schedule(total_steps // every, learning_rate, warm_up_rate, decay)
+    recipe = optax.chain(
         optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm),
         optax.scale_by_adam(b1, b2, eps),
         optax.add_decayed_weights(weight_decay, decayed) if weight_decay else optax.identity(),
         optax.inject_hyperparams(optax.scale_by_learning_rate)(learning_rate=rate),
     )
+    return recipe if every == 1 else optax.conditionally_mask(recipe, lambda step: step % every == every - 1)
 
 
 def learning_rate_schedule(

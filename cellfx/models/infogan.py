@@ -1,0 +1,205 @@
+"""The InfoGAN: Chen et al. 2016, arXiv:1606.03657, as Isaksson 2018 trains it on cells (chapter 6)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from cellfx.collectives import batch_mean, standard_normal
+from cellfx.losses.adversarial import annealed, call_fake, call_real, gradient_norm_penalty, slopes
+from cellfx.losses.mutual_information import categorical_bound, continuous_bound
+from cellfx.losses.reconstruction import logit
+from cellfx.nn.dcgan import Outwards, check_filters
+from cellfx.nn.infogan import HALF_WIDTH, Discriminator, Drawn, Networks, Reading
+from cellfx.types import Batch, Key, LossFn, Model, PyTree, Spec
+
+EVALUATION_SEED = 0
+"""A trained model is judged on the same codes every time."""
+
+
+class _Weights(NamedTuple):
+    """What the losses weigh; see ``infogan``."""
+
+    information: float
+    gamma: float
+    gamma_end: float
+    anneal_steps: int
+    instance_noise: float
+
+
+def infogan(
+    spec: Spec,
+    latents: int = 10,
+    categories: Sequence[int] = (),
+    noise: int = 1,
+    grain: bool = False,
+    filters: Sequence[int] = (32, 64, 128),
+    dropout: float = 0.25,
+    momentum: float = 0.9,
+    information: float = 1.0,
+    gamma: float = 2.0,
+    gamma_end: float = 0.01,
+    anneal_steps: int = 0,
+    instance_noise: float = 0.0,
+    background: float = 0.5,
+) -> Model:
+    """Generative adversarial network whose codes can be read back, with players ``discriminator`` and ``generator``.
+
+    Its latents are the continuous codes, uniform with variance 1, and behind them the probabilities of every
+    categorical code. ``encode`` is Q; ``decode`` draws with the noise at its mean, 0.
+
+    Differs from the paper: the variance of Q is learnt. Differs from the thesis, which gives no widths and no weight
+    of the information: both are chosen here.
+
+    Args:
+        spec: what the data look like.
+        latents: number of continuous codes.
+        categories: number of values of every categorical code.
+        noise: number of normal inputs of the generator that Q does not read.
+        grain: the generator adds normal noise to every pixel, of a strength that it draws too, like a camera's. Without
+            it the noise of all pixels must come from its few inputs, and does not. ``decode`` leaves it away.
+        filters: of the discriminator's convolutions, from the image inwards, and of the generator's in reverse.
+        dropout: probability of a value to be dropped before Q's own layer.
+        momentum: how much of the running batch statistics a step keeps.
+        information: weight of the bound on the mutual information, in the losses of both players.
+        gamma: weight of the penalty on the discriminator's gradient; 0 leaves it out.
+        gamma_end: what is left of gamma after ``anneal_steps``, as a fraction.
+        anneal_steps: over which gamma and the instance noise fall; 0 keeps both constant.
+        instance_noise: standard deviation of normal noise on every image that the discriminator is shown in training;
+            it ends at 0.
+        background: intensity, in (0, 1), of every pixel that the untrained generator draws.
+
+    Raises:
+        ValueError: no continuous code, an empty layer, a category with fewer than two values, or a number out of its
+            range.
+    """
+    _check(spec, latents, categories, noise, filters)
+    weights = _Weights(information, gamma, gamma_end, anneal_steps, instance_noise)
+    _check_ranges(weights, dropout=dropout, momentum=momentum)
+    axis_name = spec.axis_name
+    height, width, channels = spec.image_shape
+    drawn_shape = (height, width, 2 * channels if grain else channels)
+    outwards = Outwards(tuple(filters), drawn_shape, momentum, axis_name, logit(background))
+    reader = Discriminator(tuple(filters), latents, tuple(categories), dropout, momentum, axis_name)
+    networks = Networks(outwards, reader, noise, grain)
+
+    def encode(params: PyTree, extra: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return _latents(networks.read(params, extra, x)[0])
+
+    def decode(params: PyTree, extra: PyTree, z: jax.Array) -> jax.Array:
+        silent = jnp.zeros((len(z), noise), z.dtype)
+        return networks.generate(params, extra, jnp.concatenate([z, silent], axis=1))[0].astype(jnp.float32)
+
+    def sample(params: PyTree, extra: PyTree, key: Key, count: int) -> tuple[jax.Array, jax.Array]:
+        drawn = networks.draw(key, count, None)
+        z = drawn.joined()
+        return networks.generate(params, extra, z, None, drawn.grain)[0], z[:, : networks.num_latents()]
+
+    makers = {"discriminator": _discriminator_loss, "generator": _generator_loss}
+    losses, eval_losses = (
+        {player: make(networks, weights, axis_name, training) for player, make in makers.items()}
+        for training in (True, False)
+    )
+    return Model(networks.init, losses, encode, decode, eval_losses=eval_losses, sample=sample)
+
+
+def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | None, training: bool) -> LossFn:
+    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
+        keys, mask, seen = _keys(key, training), batch["mask"], batch["mask"] if training else None
+        drawn = networks.draw(keys[0], len(mask), axis_name)
+        fake, _ = networks.generate(params, extra, drawn.joined().astype(batch["image"].dtype), seen, drawn.grain)
+        real, fake = (
+            _blurred(x, each, weights, step, axis_name, training)
+            for x, each in zip((batch["image"], fake), keys[1:3], strict=True)
+        )
+        dropping = keys[3:5] if training else (None, None)
+        of_real, new = networks.read(params, extra, real, seen, dropping[0])
+        of_fake, _ = networks.read(params, extra, fake, seen, dropping[1])
+        terms = {
+            "real_loss": batch_mean(call_real(of_real.logits), mask, axis_name),
+            "fake_loss": batch_mean(call_fake(of_fake.logits), mask, axis_name),
+        }
+        read_back = batch_mean(_bound(drawn, of_fake), mask, axis_name)
+        total = terms["real_loss"] + terms["fake_loss"] - weights.information * read_back
+        if weights.gamma:
+
+            def critic(x: jax.Array) -> jax.Array:
+                return networks.read(params, extra, x, seen)[0].logits
+
+            penalty = sum(
+                gradient_norm_penalty(*slopes(critic, x, mask), is_real) for x, is_real in ((real, True), (fake, False))
+            )
+            terms["penalty"] = batch_mean(penalty, mask, axis_name)
+            gamma = annealed(weights.gamma, weights.gamma_end, step, weights.anneal_steps)
+            total += 0.5 * gamma * terms["penalty"]
+        return total, (terms, new if training else extra)
+
+    return loss
+
+
+def _generator_loss(networks: Networks, weights: _Weights, axis_name: str | None, training: bool) -> LossFn:
+    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
+        keys, mask, seen = _keys(key, training), batch["mask"], batch["mask"] if training else None
+        drawn = networks.draw(keys[0], len(mask), axis_name)
+        fake, new = networks.generate(params, extra, drawn.joined().astype(batch["image"].dtype), seen, drawn.grain)
+        shown = _blurred(fake, keys[1], weights, step, axis_name, training)
+        reading, _ = networks.read(params, extra, shown, seen, keys[2] if training else None)
+        terms = {
+            "generator_loss": batch_mean(call_real(reading.logits), mask, axis_name),
+            "mutual_information": batch_mean(_bound(drawn, reading), mask, axis_name),
+        }
+        total = terms["generator_loss"] - weights.information * terms["mutual_information"]
+        return total, (terms, new if training else extra)
+
+    return loss
+
+
+def _keys(key: Key, training: bool) -> jax.Array:
+    return jax.random.split(key if training else jax.random.key(EVALUATION_SEED), 5)
+
+
+def _blurred(
+    x: jax.Array, key: Key, weights: _Weights, step: jax.Array, axis_name: str | None, training: bool
+) -> jax.Array:
+    """Images with instance noise: Sonderby et al. 2017, arXiv:1610.04490, section 2.3."""
+    if not training or not weights.instance_noise:
+        return x
+    left = 1.0 - jnp.minimum(step / weights.anneal_steps, 1.0) if weights.anneal_steps else 1.0
+    return x + (weights.instance_noise * left * standard_normal(key, x.shape, axis_name)).astype(x.dtype)
+
+
+def _bound(drawn: Drawn, reading: Reading) -> jax.Array:
+    """Information on all codes together, nats per example, (B,)."""
+    found = continuous_bound(drawn.codes, reading.mean, reading.logvar, HALF_WIDTH)
+    for one_hot, logits in zip(drawn.categories, reading.categories, strict=True):
+        found = found + categorical_bound(one_hot, logits)
+    return found
+
+
+def _latents(reading: Reading) -> tuple[jax.Array, jax.Array]:
+    """Codes as a VAE gives its latents; a category's probability p has the variance p (1 - p) of a yes or no."""
+    chances = [jax.nn.softmax(logits) for logits in reading.categories]
+    spreads = [jnp.log(jnp.maximum(p * (1.0 - p), 1e-4)) for p in chances]
+    return jnp.concatenate([reading.mean, *chances], axis=1), jnp.concatenate([reading.logvar, *spreads], axis=1)
+
+
+def _check(spec: Spec, latents: int, categories: Sequence[int], noise: int, filters: Sequence[int]) -> None:
+    if latents < 1 or noise < 0 or min(categories, default=2) < 2:
+        raise ValueError(
+            f"codes that draw nothing: got model.latents={latents}, model.categories={tuple(categories)} and "
+            f"model.noise={noise}, expected 1 code or more, 2 values or more of every category and no negative noise; "
+            f"correct them"
+        )
+    check_filters(filters, spec.image_shape)
+
+
+def _check_ranges(weights: _Weights, **rates: float) -> None:
+    for name, value in weights._asdict().items():
+        if value < 0:
+            raise ValueError(f"model.{name} is negative: got {value}, expected 0 or more; raise it")
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise ValueError(
+                f"model.{name} is out of range: got {rate}, expected 0 <= {name} < 1; set it in this range"
+            )
