@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,40 +35,57 @@ class Folder(NamedTuple):
     fingerprint: str
 
 
-def scan(folder: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Folder:
+def scan(
+    folder: str | os.PathLike[str], classes: Sequence[str] | None = None, suffixes: Sequence[str] = SUFFIXES
+) -> Folder:
     """Lists the images of a folder without opening them.
 
     The fingerprint takes the time of the last change of the inode in as well as that of the content: two files of the
     same size and date that swap their names are noticed. A copy of the folder has a fingerprint of its own.
 
     Args:
-        folder: holds one folder per class; files whose names start with a dot or end in none of ``SUFFIXES`` are not
+        folder: holds one folder per class; files whose names start with a dot or end in none of ``suffixes`` are not
             looked at.
         classes: the classes to take, in the order of their labels; None takes all, sorted by name.
+        suffixes: ends of the names of images, in lower case.
 
     Raises:
         FileNotFoundError: there is no such folder.
         NotADirectoryError: it is a file.
         ValueError: no class folders, an unknown or repeated class, a class without images, a link out of the folder.
     """
+    root = existing(folder, "a folder with one folder of images per class")
+    names = _class_names(root, classes)
+    files, labels = [], []
+    for label, name in enumerate(names):
+        entries = _image_entries(root, name, suffixes)
+        files += [f"{name}/{entry.name}" for entry in entries]
+        labels += [label] * len(entries)
+    return Folder(root, names, tuple(files), np.array(labels, np.int32), fingerprint(root, files))
+
+
+def existing(folder: str | os.PathLike[str], expected: str) -> Path:
+    """The path of a folder that is there; ``expected`` is what the errors say it should be.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        NotADirectoryError: it is a file.
+    """
     root = Path(folder)
     if not root.exists():
-        raise FileNotFoundError(
-            f"the image folder {root} does not exist; expected a folder with one folder of images per class; "
-            "check the path"
-        )
+        raise FileNotFoundError(f"the image folder {root} does not exist; expected {expected}; check the path")
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is a file; expected a folder with one folder of images per class")
-    names = _class_names(root, classes)
-    files, labels, digest = [], [], hashlib.blake2b(digest_size=16)
-    for label, name in enumerate(names):
-        entries = _image_entries(root, name)
-        for entry in entries:
-            stat = entry.stat()
-            files.append(f"{name}/{entry.name}")
-            digest.update(f"{files[-1]}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
-        labels += [label] * len(entries)
-    return Folder(root, names, tuple(files), np.array(labels, np.int32), digest.hexdigest())
+        raise NotADirectoryError(f"{root} is a file; expected {expected}")
+    return root
+
+
+def fingerprint(root: Path, files: Sequence[str]) -> str:
+    """Hexadecimal digest of the path, size and times of files below a folder; see ``scan``."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        stat = (root / file).stat()
+        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _class_names(root: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -78,35 +95,51 @@ def _class_names(root: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
             f"no class folders in {root}; expected one folder of images per class, such as {root}/Interphase; "
             "unlabelled images go into one folder"
         )
+    return choose_classes(classes, found, root)
+
+
+def choose_classes(
+    classes: Sequence[str] | None, found: Sequence[str], place: str | os.PathLike[str]
+) -> tuple[str, ...]:
+    """The classes to take, in the order of their labels: those asked for, or all that were found in a place.
+
+    Raises:
+        ValueError: an unknown class, one that is named twice, or none.
+    """
     if classes is None:
         return tuple(found)
     for name in classes:
         if name not in found:
-            raise ValueError(f"unknown class {name!r} in {root}; {nearest(name, found)}")
+            raise ValueError(f"unknown class {name!r} in {place}; {nearest(name, found)}")
     if not classes or len(set(classes)) != len(classes):
         raise ValueError(f"classes must be different names, at least one; got {list(classes)}")
     return tuple(classes)
 
 
-def _image_entries(root: Path, class_name: str) -> list[os.DirEntry[str]]:
+def _image_entries(root: Path, class_name: str, suffixes: Sequence[str]) -> list[os.DirEntry[str]]:
     entries = sorted(
         (
             entry
             for entry in os.scandir(root / class_name)
-            if not entry.name.startswith(".") and entry.name.lower().endswith(SUFFIXES)
+            if not entry.name.startswith(".") and entry.name.lower().endswith(tuple(suffixes))
         ),
         key=lambda entry: entry.name,
     )
     if not entries:
         raise ValueError(
-            f"class folder {root / class_name} is empty: it holds no file ending in {', '.join(SUFFIXES)}; "
+            f"class folder {root / class_name} is empty: it holds no file ending in {', '.join(suffixes)}; "
             "add images, remove the folder or leave it out of classes"
         )
+    check_inside(root, [root / class_name, *(Path(entry.path) for entry in entries if entry.is_symlink())])
+    return entries
+
+
+def check_inside(root: Path, paths: Iterable[Path]) -> None:
+    """Raises a ValueError for a path that a link leads out of the folder."""
     inside = root.resolve()
-    for path in [root / class_name, *(Path(entry.path) for entry in entries if entry.is_symlink())]:
+    for path in paths:
         if not path.resolve().is_relative_to(inside):
             raise ValueError(f"{path} is a link out of the folder {root}; expected images inside it; copy them there")
-    return entries
 
 
 def nearest(name: str, choices: Sequence[str]) -> str:
@@ -133,25 +166,44 @@ def parse_names(files: Sequence[str], regex: str | None) -> dict[str, np.ndarray
         "Metadata_File": np.array(files, np.str_),
         "Metadata_Class": np.array([file.partition("/")[0] for file in files], np.str_),
     }
+    return columns | named_groups(files, [file.partition("/")[2] for file in files], regex, ("File", "Class"))
+
+
+def named_groups(
+    files: Sequence[str], texts: Sequence[str], regex: str | None, taken: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Metadata that a regular expression finds.
+
+    Args:
+        files: N paths, for the errors.
+        texts: N texts to search in, parts of the paths or all of them.
+        regex: each named group becomes a column. None: no columns.
+        taken: names that no group may have.
+
+    Returns:
+        ``Metadata_<Group>`` -> (N,) array of text.
+
+    Raises:
+        ValueError: not a regular expression, without named groups, or one that does not match a text.
+    """
     if regex is None:
-        return columns
+        return {}
     try:
         pattern = re.compile(regex)
     except re.error as error:
         raise ValueError(f"metadata_regex {regex!r} is not a regular expression: {error}") from None
-    if not pattern.groupindex or {"File", "Class"} & set(pattern.groupindex):
-        raise ValueError(
-            f"metadata_regex {regex!r} needs named groups other than File and Class, such as (?P<Plate>[^_]+)"
-        )
-    matches = [_match(pattern, file) for file in files]
-    return columns | {
+    if not pattern.groupindex or set(taken) & set(pattern.groupindex):
+        names = f"{', '.join(taken[:-1])} and {taken[-1]}"
+        raise ValueError(f"metadata_regex {regex!r} needs named groups other than {names}, such as (?P<Plate>[^_]+)")
+    matches = [_match(pattern, file, text) for file, text in zip(files, texts, strict=True)]
+    return {
         f"Metadata_{group}": np.array([match[group] or "" for match in matches], np.str_)
         for group in pattern.groupindex
     }
 
 
-def _match(pattern: re.Pattern[str], file: str) -> re.Match[str]:
-    match = pattern.search(file.partition("/")[2])
+def _match(pattern: re.Pattern[str], file: str, text: str) -> re.Match[str]:
+    match = pattern.search(text)
     if match is None:
         raise ValueError(
             f"metadata_regex does not match the name of {file}; got {pattern.pattern!r}; expected it to match "

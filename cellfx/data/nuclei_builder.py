@@ -6,11 +6,7 @@ Importing this module imports tensorflow_datasets, but not TensorFlow; so do pre
 
 import collections
 import dataclasses
-import hashlib
-import logging
-import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +14,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from cellfx.data.folder import Folder, parse_names
-from cellfx.data.image_files import UnreadableImageError, fit, read_image
+from cellfx.data.image_files import fit, read_image
 from cellfx.data.intensity import channel_limits, rescale
+from cellfx.data.many_files import config_name, first_readable, read_all, refuse_empty_classes
 from cellfx.data.pose import adjust
 
 SPLIT = "cells"
 """The one split of the prepared data; train, valid and test are made of it when it is loaded."""
-
-_CHUNK = 512
-_READERS = 8
 
 
 @dataclasses.dataclass(eq=False, kw_only=True, repr=False)
@@ -61,12 +55,10 @@ def make_config(
 
     Opens images until one can be read, for the number of channels and the type.
     """
-    first = _first_image(folder, on_error)
+    first = first_readable([folder.root / file for file in folder.files], read_image, on_error, folder.root)
     options = (image_size, intensity, pose, metadata_regex, on_error, folder.class_names)
-    digest = hashlib.blake2b(f"{folder.fingerprint} {options!r}".encode(), digest_size=8).hexdigest()
-    title = re.sub(r"[^A-Za-z0-9]+", "_", folder.root.resolve().name).strip("_")[:40] or "folder"
     return NucleiConfig(
-        name=f"{title}-{digest}",
+        name=config_name(folder.root, folder.fingerprint, options),
         folder=folder,
         image_size=image_size,
         num_channels=first.shape[-1],
@@ -76,16 +68,6 @@ def make_config(
         metadata_regex=metadata_regex,
         on_error=on_error,
     )
-
-
-def _first_image(folder: Folder, on_error: str) -> np.ndarray:
-    for file in folder.files:
-        try:
-            return read_image(folder.root / file)
-        except UnreadableImageError:
-            if on_error == "raise":
-                raise
-    raise UnreadableImageError(f"none of the {len(folder.files)} images in {folder.root} can be read; check the files")
 
 
 class Nuclei(tfds.core.GeneratorBasedBuilder):
@@ -150,34 +132,17 @@ class Nuclei(tfds.core.GeneratorBasedBuilder):
         )
 
     def _check_classes(self, counts: collections.Counter[str]) -> None:
-        for name in self.builder_config.folder.class_names:
-            if not counts[name]:
-                raise ValueError(
-                    f"class {name!r} in {self.builder_config.folder.root} is empty: none of its images can be read; "
-                    "replace them or leave the class out of classes"
-                )
+        folder = self.builder_config.folder
+        refuse_empty_classes(counts, folder.class_names, folder.root)
 
     def _read(self, root: Path) -> Iterator[tuple[int, np.ndarray | None]]:
         """Index and pixels of every file, None for one that is skipped."""
         config = self.builder_config
-        files = config.folder.files
-        with ThreadPoolExecutor(_READERS) as pool:
-            for start in range(0, len(files), _CHUNK):
-                paths = [root / file for file in files[start : start + _CHUNK]]
-                for offset, image in enumerate(pool.map(lambda path: _read_or_skip(path, config.on_error), paths)):
-                    if image is not None:
-                        _check_kind(image, paths[offset], config)
-                    yield start + offset, image
-
-
-def _read_or_skip(path: Path, on_error: str) -> np.ndarray | None:
-    try:
-        return read_image(path)
-    except UnreadableImageError as error:
-        if on_error == "raise":
-            raise
-        logging.getLogger(__name__).warning("skipped: %s", error)
-        return None
+        paths = [root / file for file in config.folder.files]
+        for index, image in read_all(paths, read_image, config.on_error):
+            if image is not None:
+                _check_kind(image, paths[index], config)
+            yield index, image
 
 
 def _check_kind(image: np.ndarray, path: Path, config: NucleiConfig) -> None:

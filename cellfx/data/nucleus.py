@@ -1,4 +1,4 @@
-"""One fluorescent nucleus, drawn from its factors.
+"""Fluorescent nuclei, drawn from their factors: the light of one, and what a camera makes of light.
 
 Written for one image and made for ``jax.vmap``. The work per pixel is arithmetic, one square root and two divisions;
 everything that needs more is a function of x or of y alone. One core draws some 30,000 images of 64 x 64 a second.
@@ -18,6 +18,9 @@ FIELD_PX = 64.0
 BACKGROUND = 0.015
 """Light where there is no nucleus, as a fraction of full scale."""
 
+BEND = 0.4
+"""How far outlines of nuclei depart from an ellipse."""
+
 _NUM_WAVES, _NUM_NEIGHBOURS = 10, 3
 
 
@@ -32,23 +35,55 @@ def draw(f: Mapping[str, jax.Array], seed: jax.Array, image_size: int) -> jax.Ar
     Returns:
         (H, W) uint8.
     """
-    axis_px = (jnp.arange(image_size, dtype=jnp.float32) + 0.5) * (FIELD_PX / image_size) - FIELD_PX / 2
+    axis_px = field_axis(image_size)
+    signal = jnp.maximum(shine(f, seed, axis_px), _neighbours(f, seed, axis_px))
+    return expose(signal, f["noise"], seed)
+
+
+def field_axis(image_size: int) -> jax.Array:
+    """Centres of the pixels of a row or a column, (W,) in px from the middle of the field."""
+    return (jnp.arange(image_size, dtype=jnp.float32) + 0.5) * (FIELD_PX / image_size) - FIELD_PX / 2
+
+
+def shine(f: Mapping[str, jax.Array], seed: jax.Array, axis_px: jax.Array, bend: float | jax.Array = BEND) -> jax.Array:
+    """Light of one nucleus alone.
+
+    Args:
+        f: as for ``draw``, without ``neighbours`` and ``noise``.
+        seed: () uint32, for all that is no factor.
+        axis_px: (W,), see ``field_axis``.
+        bend: how far its outline departs from an ellipse; from 1 on it is ragged.
+
+    Returns:
+        (W, W) fraction of full scale.
+    """
     x, y = axis_px - f["x_px"], axis_px - f["y_px"]
     speckle = _speckle(f, seed, x, y)
-    signal = f["brightness"] * _outline(f, seed, x, y, speckle) * (1.0 + speckle)
-    signal = jnp.maximum(signal, _neighbours(f, seed, axis_px)) + BACKGROUND
-    noisy = signal + f["noise"] * (0.4 + signal) * _noise(seed, image_size)
+    return f["brightness"] * _outline(f, seed, x, y, speckle, bend) * (1.0 + speckle)
+
+
+def expose(signal: jax.Array, noise: jax.Array, seed: jax.Array) -> jax.Array:
+    """Adds background and camera noise to light (W, W) and stores it, (W, W) uint8."""
+    signal = signal + BACKGROUND
+    noisy = signal + noise * (0.4 + signal) * _noise(seed, signal.shape[0])
     return jnp.clip(jnp.round(noisy * 255.0), 0, 255).astype(jnp.uint8)
 
 
-def _outline(f: Mapping[str, jax.Array], seed: jax.Array, x: jax.Array, y: jax.Array, speckle: jax.Array) -> jax.Array:
+def _outline(
+    f: Mapping[str, jax.Array],
+    seed: jax.Array,
+    x: jax.Array,
+    y: jax.Array,
+    speckle: jax.Array,
+    bend: float | jax.Array,
+) -> jax.Array:
     """Soft-edged, slightly irregular disc: an ellipse where round, close to a rod where long; (H, W) in [0, 1]."""
     rod = f["eccentricity"] ** 8
     flattening = jnp.sqrt(jnp.maximum(1.0 - f["eccentricity"] ** 2, 1e-3))
     # (1 - rod) p^2 + rod p^4 + q^2 < 1 covers pi (1 + .11 rod) times the product of the semi-axes.
     long_px = jnp.sqrt(f["area_px"] / (math.pi * flattening * (1.0 + 0.11 * rod)))
     short_px = long_px * flattening
-    bend = 0.4 * (uniform(seed, 2, stream=2) - 0.5)
+    bend = bend * (uniform(seed, 2, stream=2) - 0.5)
     p, q = _along_axes(x, y, f["orientation_rad"], long_px, short_px)
     p2, q2 = p * p, q * q
     r2 = p2 + q2

@@ -36,6 +36,9 @@ class Source(NamedTuple):
         splits: split by name, of ``SPLITS``; no example, and where groups matter no group, is in two of them.
         class_names: K names; the label is an index into them.
         factor_names: F names; empty where the generating factors are unknown.
+        channel_names: C names; empty where the channels have none.
+        preprocessing: how stored intensities became these images, as plain values for JSON; None where nothing was
+            fitted to the data. It is kept with a trained model.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Source(NamedTuple):
     splits: Mapping[str, Split]
     class_names: tuple[str, ...] = ()
     factor_names: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
+    preprocessing: Mapping[str, Any] | None = None
 
 
 def to_float(images: Any) -> Any:

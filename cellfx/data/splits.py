@@ -25,8 +25,7 @@ def group_folds(groups: np.ndarray, num_folds: int, counted: np.ndarray | None =
     """
     names, membership, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     weights = sizes if counted is None else np.bincount(membership, np.asarray(counted), len(names)).astype(np.int64)
-    if num_folds < 2:
-        raise ValueError(f"too few folds: num_folds={num_folds}; expected 2 or more; raise num_folds")
+    _check_num_folds(num_folds)
     if len(names) < num_folds:
         raise ValueError(
             f"fewer groups than folds: {len(names)} groups and num_folds={num_folds}; expected a group for every "
@@ -105,8 +104,7 @@ def split_at_random(
         ValueError: fewer than 2 folds, no such fold, ``valid_rate`` not in [0, 1), or too few examples for every split
             to have one.
     """
-    if num_folds < 2:
-        raise ValueError(f"too few folds: num_folds={num_folds}; expected 2 or more; raise num_folds")
+    _check_num_folds(num_folds)
     _check_fold(fold, num_folds)
     _check_valid_rate(valid_rate)
     place = np.random.default_rng(seed).permutation(num_examples)
@@ -114,14 +112,68 @@ def split_at_random(
     num_rest = num_examples - int(is_test.sum())
     num_valid = max(1, round(valid_rate * num_rest)) if valid_rate > 0 else 0
     if num_examples < num_folds or num_rest - num_valid < 1:
-        raise ValueError(
-            f"too few examples to split: got {num_examples}; expected one or more in each of {num_folds} folds and in "
-            "training beside validation; add examples, lower num_folds or set valid_rate=0"
-        )
+        raise _too_few_examples(num_examples, num_folds)
     rest = np.flatnonzero(~is_test)
     is_valid = np.zeros(num_examples, bool)
     is_valid[rest[np.argsort(place[rest])[:num_valid]]] = True
     return _indices({"train": ~is_test & ~is_valid, "valid": is_valid, "test": is_test})
+
+
+def split_by_class(
+    labels: np.ndarray, num_folds: int = 5, fold: int = 0, valid_rate: float = 0.1, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Splits at random, every class alike: each is dealt over the folds, and validation takes its share of each.
+
+    The classes are dealt one after the other without starting anew, so that the folds differ by at most one example of
+    a class and by at most one in all. A class with fewer examples than folds is missing from some of them.
+
+    Args:
+        labels: (N,) class of each example, numbers or strings.
+        num_folds: parts; the same for every ``fold``.
+        fold: the part that tests.
+        valid_rate: fraction of what is left of each class to validate on: at least one example where it is not 0, but
+            never the last one.
+        seed: of the order in which examples are dealt.
+
+    Returns:
+        "train", "valid" and "test" -> increasing indices, int64; every class has an example to train on.
+
+    Raises:
+        ValueError: fewer than 2 folds, no such fold, ``valid_rate`` not in [0, 1), a class with a single example, or
+            too few examples for every split to have one.
+    """
+    _check_num_folds(num_folds)
+    _check_fold(fold, num_folds)
+    _check_valid_rate(valid_rate)
+    names, members, sizes = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    if np.any(sizes == 1):
+        raise ValueError(
+            f"too few examples of class {names[sizes == 1][0]}: got 1; expected 2 or more, to train and to test on; "
+            "add examples or leave the class out"
+        )
+    order = np.random.default_rng(seed).permutation(len(members))
+    order = order[np.argsort(members[order], kind="stable")]  # class by class, each in random order
+    is_test = np.zeros(len(members), bool)
+    is_test[order[fold::num_folds]] = True
+    is_valid = np.zeros(len(members), bool)
+    for member in range(len(names) if valid_rate > 0 else 0):
+        rest = order[(members[order] == member) & ~is_test[order]]
+        is_valid[rest[: min(max(1, round(valid_rate * len(rest))), len(rest) - 1)]] = True
+    if len(members) < num_folds or (valid_rate > 0 and not is_valid.any()):
+        raise _too_few_examples(len(members), num_folds)
+    return _indices({"train": ~is_test & ~is_valid, "valid": is_valid, "test": is_test})
+
+
+def _check_num_folds(num_folds: int) -> None:
+    if num_folds < 2:
+        raise ValueError(f"too few folds: num_folds={num_folds}; expected 2 or more; raise num_folds")
+
+
+def _too_few_examples(num_examples: int, num_folds: int) -> ValueError:
+    return ValueError(
+        f"too few examples to split: got {num_examples}; expected one or more in each of {num_folds} folds and in "
+        "training beside validation; add examples, lower num_folds or set valid_rate=0"
+    )
 
 
 def _check_fold(fold: int, num_folds: int) -> None:

@@ -23,16 +23,18 @@ All other factors are nuisances. What is not a factor (outline, places of chroma
 comes from a 32-bit seed of the example, by integer hashing.
 """
 
-import contextlib
+import difflib
 import functools
 import math
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cellfx.data import nucleus
-from cellfx.data.hashing import GOLDEN, mix, uniform
+from cellfx.data.drawn import check_sizes, draw_split, example_seeds
+from cellfx.data.hashing import uniform
 from cellfx.data.source import Source, Split
 
 CLASS_NAMES = ("interphase", "metaphase")
@@ -58,8 +60,9 @@ FACTOR_HIGH = np.array(
 )
 """Largest value of each factor by state, (2, F); neighbours are rounded down, hence 4."""
 
-_FIRST_INDEX = {"train": 0, "valid": 1 << 29, "test": 1 << 30}
-_BLOCK = 256
+
+_Held = tuple[tuple[int, float], ...]
+"""Columns of the factors that are held at a constant, each with its value."""
 
 
 def synthetic(
@@ -68,12 +71,9 @@ def synthetic(
     num_test: int = 2_000,
     image_size: int = 64,
     seed: int = 0,
+    fixed: Mapping[str, float] | None = None,
 ) -> Source:
-    """Draws the data set.
-
-    Example i of a split depends on (seed, split, i) alone, so a larger data set begins with the smaller one. Drawing
-    happens on the CPU wherever there is a CPU backend, so that every machine with an accelerator gets the same images;
-    CPUs of different makers may round single pixels differently by one grey level.
+    """Draws the data set; what an example depends on is said in ``cellfx.data.drawn``.
 
     Args:
         num_train: examples to train on.
@@ -81,29 +81,25 @@ def synthetic(
         num_test: examples to test on.
         image_size: height and width in pixels; the field of view stays the same.
         seed: names the data set.
+        fixed: factor -> value that it has in every example instead of a drawn one, e.g. ``{"neighbours": 0}``, within
+            its widest range in the module's table. Nothing else about an example changes. The label follows the law
+            from the factors as they are then, so that fixing a factor of the law moves the balance of the classes.
 
     Returns:
         Source with splits train, valid and test: image (N, H, W, 1) uint8, label (N,) int32, factors (N, F) float32,
         metadata ``Metadata_Index`` and ``Metadata_State``.
 
     Raises:
-        ValueError: a size is negative or too large, or the image has fewer than 8 pixels a side.
+        ValueError: a size is negative or too large, the image has fewer than 8 pixels a side, or ``fixed`` names no
+            factor or a value out of its range.
     """
     sizes = {"train": num_train, "valid": num_valid, "test": num_test}
-    for name, size in sizes.items():
-        if not 0 <= size <= _FIRST_INDEX["valid"]:
-            raise ValueError(
-                f"number of examples out of range: num_{name}={size}; expected 0 to {_FIRST_INDEX['valid']}; "
-                f"change num_{name}"
-            )
-    if image_size < 8:
-        raise ValueError(
-            f"image too small to show a nucleus: image_size={image_size}; expected 8 or more; raise image_size"
-        )
+    check_sizes(sizes, image_size)
+    held = _held(fixed or {})
     return Source(
         name="synthetic",
         image_shape=(image_size, image_size, 1),
-        splits={name: _split(_FIRST_INDEX[name], size, image_size, seed) for name, size in sizes.items()},
+        splits={name: _split(name, size, image_size, seed, held) for name, size in sizes.items()},
         class_names=CLASS_NAMES,
         factor_names=FACTOR_NAMES,
     )
@@ -125,9 +121,7 @@ def sample_factors(indices: jax.Array, seed: int | jax.Array) -> tuple[jax.Array
     Returns:
         factors (N, F) in the units of the module's table, and the seeds (N,) uint32 that ``render`` takes.
     """
-    first = mix(jnp.asarray(seed).astype(jnp.uint32))
-    # Bijective in the index: no two examples of a data set share a seed.
-    seeds = mix(mix(indices ^ first) + mix(first + GOLDEN))
+    seeds = example_seeds(indices, seed)
     return jax.vmap(_draw_factors)(seeds), seeds
 
 
@@ -147,36 +141,39 @@ def render(factors: jax.Array, seeds: jax.Array, image_size: int = 64) -> jax.Ar
     return jax.vmap(functools.partial(nucleus.draw, image_size=image_size))(columns, seeds)[..., None]
 
 
-def _split(first: int, size: int, image_size: int, seed: int) -> Split:
-    images = np.zeros((size, image_size, image_size, 1), np.uint8)
-    factors = np.zeros((size, len(FACTOR_NAMES)), np.float32)
-    with _on_cpu():
-        for start in range(0, size, _BLOCK):
-            rows = slice(start, min(start + _BLOCK, size))
-            indices = (np.arange(_BLOCK) + first + start).astype(np.uint32)
-            block_images, block_factors = _block(indices, np.uint32(seed % 2**32), image_size)
-            images[rows], factors[rows] = (np.asarray(x)[: rows.stop - start] for x in (block_images, block_factors))
+def _held(fixed: Mapping[str, float]) -> _Held:
+    low, high = FACTOR_LOW.min(axis=0), np.where(np.array(FACTOR_NAMES) == "neighbours", 3, FACTOR_HIGH.max(axis=0))
+    for name, value in fixed.items():
+        if name not in FACTOR_NAMES:
+            near = difflib.get_close_matches(str(name), FACTOR_NAMES, 1, cutoff=0.5) or [", ".join(FACTOR_NAMES)]
+            raise ValueError(f"no such factor to fix: got {name!r}, expected {near[0]}; correct fixed")
+        column = FACTOR_NAMES.index(name)
+        # The table is in float32, where .85 or pi is not what a config says.
+        is_number = isinstance(value, int | float)
+        if not is_number or not low[column] <= np.float32(value) <= high[column]:
+            raise ValueError(
+                f"fixed factor out of range: got {name}={value!r}, expected {low[column]:g} to {high[column]:g}; "
+                f"change fixed.{name}"
+            )
+    return tuple(sorted((FACTOR_NAMES.index(name), float(value)) for name, value in fixed.items()))
+
+
+def _split(name: str, size: int, image_size: int, seed: int, held: _Held) -> Split:
+    block = functools.partial(_block, image_size=image_size, held=held)
+    numbers, images, factors = draw_split(block, name, size, seed)
     labels = (law(factors) > 0).astype(np.int32)
     return Split(
         num_examples=size,
         arrays={"image": images, "label": labels, "factors": factors},
-        metadata={
-            "Metadata_Index": np.arange(first, first + size),
-            "Metadata_State": np.array(CLASS_NAMES)[labels],
-        },
+        metadata={"Metadata_Index": numbers, "Metadata_State": np.array(CLASS_NAMES)[labels]},
     )
 
 
-def _on_cpu() -> contextlib.AbstractContextManager[None]:
-    try:
-        return jax.default_device(jax.local_devices(backend="cpu")[0])
-    except RuntimeError:  # a JAX that was told to start no CPU backend
-        return contextlib.nullcontext()
-
-
-@functools.partial(jax.jit, static_argnames="image_size")
-def _block(indices: jax.Array, seed: jax.Array, image_size: int) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnames=("image_size", "held"))
+def _block(indices: jax.Array, seed: jax.Array, image_size: int, held: _Held) -> tuple[jax.Array, jax.Array]:
     factors, seeds = sample_factors(indices, seed)
+    for column, value in held:
+        factors = factors.at[:, column].set(value)
     return render(factors, seeds, image_size), factors
 
 

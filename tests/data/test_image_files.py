@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellfx.data.image_files import UnreadableImageError, fit, read_image
+from cellfx.data.image_files import UnreadableImageError, fit, read_image, read_planes
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 4096, (5, 7), dtype=np.uint16)
@@ -103,6 +103,52 @@ def test_stacks_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", PLANES, photometric="minisblack", ome=True, metadata={"axes": "ZYX"})
     with pytest.raises(ValueError, match=r"a\.tif has axes ZYX of \(3, 5, 7\)"):
         read_image(tmp_path / "a.tif")
+
+
+NAMED = {"ome": True, "metadata": {"axes": "CYX", "Channel": {"Name": ["DNA", "side scatter", "BF"]}}}
+
+
+def test_planes_have_the_names_that_the_file_gives_them(tmp_path):
+    tifffile.imwrite(tmp_path / "a.ome.tif", PLANES, photometric="minisblack", **NAMED)
+    found = read_planes(tmp_path / "a.ome.tif")
+    assert (found.names, found.depth) == (("DNA", "side scatter", "BF"), "uint16")
+    np.testing.assert_array_equal(found.pixels, read_image(tmp_path / "a.ome.tif"))
+    assert read_planes(tmp_path / "a.ome.tif", as_pages=True).names == ()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"ome": True, "metadata": {"axes": "CYX", "Channel": {"Name": ["DNA", "", "BF"]}}}]
+)
+def test_planes_are_unnamed_unless_all_of_them_have_names(tmp_path, options):
+    tifffile.imwrite(tmp_path / "a.ome.tif", PLANES, photometric="minisblack", **options)
+    assert read_planes(tmp_path / "a.ome.tif").names == ()
+
+
+def test_colours_of_one_named_channel_are_unnamed(tmp_path):
+    metadata = {"axes": "YXS", "Channel": {"Name": ["colour"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", COLOUR, photometric="rgb", ome=True, metadata=metadata)
+    assert read_planes(tmp_path / "a.ome.tif").names == ()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_become_16_bits(tmp_path, dtype):
+    image = np.linspace(0, 1, 35).reshape(5, 7).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", image, byteorder=">")
+    found = read_planes(tmp_path / "a.tif")
+    assert (found.depth, found.pixels.dtype) == ("float", np.uint16)
+    assert np.all(np.abs(found.pixels[..., 0] - 65535 * image.astype(np.float64)) <= 0.5)
+    assert (found.pixels.min(), found.pixels.max()) == (0, 65535)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(1.5, "0 to 1.5"), (-0.25, "-0.25 to 0"), (np.nan, "nan to nan"), (np.inf, "0 to inf")]
+)
+def test_floats_out_of_range_are_refused(tmp_path, value, told):
+    image = np.zeros((4, 6), np.float32)
+    image[1, 2] = value
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    with pytest.raises(ValueError, match=rf"a\.tif has floating-point pixels from {re.escape(told)}; expected 0 to 1"):
+        read_planes(tmp_path / "a.tif")
 
 
 def test_fit_crops_the_centre():

@@ -88,6 +88,46 @@ def test_random_split_depends_on_the_seed():
     assert not np.array_equal(first["test"], other["test"])
 
 
+LABELS = np.repeat([0, 1, 2, 3, 4], [2, 3, 8, 34, 103])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(2, 12), min_size=1, max_size=5), st.integers(2, 5), st.floats(0.0, 0.95), st.integers(0, 9))
+def test_every_class_is_dealt_out_evenly_and_left_to_train_on(sizes, num_folds, valid_rate, seed):
+    sizes = [4, *sizes]  # of one class there is an example to validate on, whatever the fold
+    labels = _shuffled(np.repeat(np.arange(len(sizes)), sizes))
+    tested = np.zeros((num_folds, len(sizes)), int)
+    for fold in range(num_folds):
+        parts = splits.split_by_class(labels, num_folds, fold, valid_rate, seed)
+        np.testing.assert_array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(len(labels)))
+        counts = {name: np.bincount(labels[rows], minlength=len(sizes)) for name, rows in parts.items()}
+        tested[fold] = counts["test"]
+        rest = np.array(sizes) - counts["test"]
+        assert np.all(counts["train"] >= 1)
+        np.testing.assert_array_equal(counts["valid"] > 0, (rest > 1) & (valid_rate > 0))
+        assert np.all(np.abs(counts["valid"] - valid_rate * rest) <= 1.0)
+    np.testing.assert_array_equal(tested.sum(axis=0), sizes)
+    assert np.all(tested.max(axis=0) - tested.min(axis=0) <= 1)
+    assert tested.sum(axis=1).max() - tested.sum(axis=1).min() <= 1
+
+
+def test_folds_by_class_partition_the_examples_whatever_the_labels_are_called():
+    names = np.array(["a", "b", "c", "d", "e"])[LABELS]
+    tested = [splits.split_by_class(LABELS, 5, fold)["test"] for fold in range(5)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(tested)), np.arange(len(LABELS)))
+    for fold, rows in enumerate(tested):
+        np.testing.assert_array_equal(splits.split_by_class(names, 5, fold)["test"], rows)
+    assert not np.array_equal(splits.split_by_class(LABELS, 5, 0, seed=1)["test"], tested[0])
+
+
+def test_validation_takes_its_share_of_every_class():
+    parts = splits.split_by_class(np.repeat([0, 1], [100, 50]), 5, 0, valid_rate=0.1)
+    labels = np.repeat([0, 1], [100, 50])
+    # 80 and 40 are left.
+    np.testing.assert_array_equal(np.bincount(labels[parts["valid"]]), [8, 4])
+    np.testing.assert_array_equal(np.bincount(labels[parts["test"]]), [20, 10])
+
+
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
@@ -101,6 +141,16 @@ def test_random_split_depends_on_the_seed():
         (splits.split_at_random, (2, 2, 0, 0.5), "got 2; expected one or more in each of 2 folds"),
         (splits.split_at_random, (9, 1), "num_folds=1"),
         (splits.split_at_random, (9, 3, 5), "fold=5; expected 0 to 2"),
+        (splits.split_by_class, (LABELS, 1), "num_folds=1; expected 2 or more"),
+        (splits.split_by_class, (LABELS, 5, 5), "fold=5; expected 0 to 4"),
+        (splits.split_by_class, (LABELS, 5, 0, 1.0), "valid_rate out of range: got 1.0"),
+        (
+            splits.split_by_class,
+            (np.array(["a", "b", "a"]), 2),
+            "too few examples of class b: got 1; expected 2 or more",
+        ),
+        (splits.split_by_class, (np.zeros(3), 5), "got 3; expected one or more in each of 5 folds"),
+        (splits.split_by_class, (np.zeros(2), 2, 0, 0.5), "got 2; expected one or more in each of 2 folds"),
         (splits.split_at_random, (9, 3, 0, -0.1), "valid_rate out of range: got -0.1"),
     ],
 )

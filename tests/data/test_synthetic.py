@@ -173,6 +173,49 @@ def test_other_sizes_show_the_same_field(sample):
     assert nuclei.synthetic(4, 2, 2, image_size=16).splits["train"].arrays["image"].shape == (4, 16, 16, 1)
 
 
+def test_fixed_factors_are_the_same_in_every_example_and_the_others_stay(source):
+    fixed = {"orientation_rad": 0.0, "neighbours": 2, "brightness": 0.6}
+    held = nuclei.synthetic(60, 20, 0, fixed=fixed)
+    for name, size in (("train", 60), ("valid", 20)):
+        split, drawn = held.splits[name], source.splits[name]
+        for column, factor in enumerate(nuclei.FACTOR_NAMES):
+            expected = np.float32(fixed[factor]) if factor in fixed else drawn.arrays["factors"][:size, column]
+            np.testing.assert_array_equal(split.arrays["factors"][:, column], expected)
+        np.testing.assert_array_equal(split.arrays["label"], nuclei.law(split.arrays["factors"]) > 0)
+    factors, seeds = held.splits["train"].arrays["factors"], nuclei.sample_factors(jnp.arange(60, dtype=jnp.uint32), 0)
+    np.testing.assert_array_equal(held.splits["train"].arrays["image"], nuclei.render(factors, seeds[1]))
+
+
+def test_fixing_nothing_changes_nothing(source):
+    for arrays in (nuclei.synthetic(30, 0, 0, fixed=fixed).splits["train"].arrays for fixed in (None, {})):
+        for key, array in arrays.items():
+            np.testing.assert_array_equal(array, source.splits["train"].arrays[key][:30])
+
+
+def test_every_factor_can_be_fixed_at_both_ends_of_its_range():
+    high = [3 if name == "neighbours" else value for name, value in zip(SEEN, nuclei.FACTOR_HIGH.max(0), strict=True)]
+    for values in (nuclei.FACTOR_LOW.min(0), high):
+        fixed = {name: float(value) for name, value in zip(SEEN, values, strict=True)}
+        factors = nuclei.synthetic(3, 0, 0, 16, fixed=fixed).splits["train"].arrays["factors"]
+        np.testing.assert_array_equal(factors, np.tile(np.array(values, np.float32), (3, 1)))
+
+
+@pytest.mark.parametrize(
+    ("fixed", "message"),
+    [
+        ({"neighbors": 0}, "no such factor to fix: got 'neighbors', expected neighbours; correct fixed"),
+        ({"xyz": 0}, "got 'xyz', expected area_px, eccentricity, .*, noise; correct fixed"),
+        ({"neighbours": 3.5}, "got neighbours=3.5, expected 0 to 3; change fixed.neighbours"),
+        ({"eccentricity": 1}, "got eccentricity=1, expected 0 to 0.97; change fixed.eccentricity"),
+        ({"brightness": float("nan")}, "got brightness=nan, expected 0.25 to 0.95"),
+        ({"texture": "low"}, "got texture='low', expected 0 to 1"),
+    ],
+)
+def test_impossible_fixed_factors_are_refused(fixed, message):
+    with pytest.raises(ValueError, match=message):
+        nuclei.synthetic(2, 0, 0, fixed=fixed)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
