@@ -133,11 +133,22 @@ def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, columns: i
     return _grid(blocks, names, "Images and what the model makes of them", note, extra_gap_every=2)
 
 
-def samples(images: np.ndarray, columns: int = 10) -> Any:
-    """Decoded draws from the prior: (N, H, W, C) in [0, 1] -> Figure."""
-    rows = [images[start : start + columns] for start in range(0, len(images), columns)]
-    note = f"{len(images)} codes drawn from the standard normal prior, decoded; no real image is involved."
-    return _grid(rows, [""] * len(rows), "What the model imagines", note)
+def samples(images: np.ndarray, real: np.ndarray | None = None, columns: int = 10) -> Any:
+    """Images decoded from codes drawn from the prior, below real ones where these are given.
+
+    Args:
+        images: (N, H, W, C) in [0, 1].
+        real: (M, H, W, C) in [0, 1]; none of them has to do with the one below it.
+        columns: images in a row.
+    """
+    kinds = {"generated": images} if real is None else {"real": real, "generated": images}
+    rows, names = [], []
+    for name, some in kinds.items():
+        starts = range(0, len(some), columns)
+        rows += [some[start : start + columns] for start in starts]
+        names += [name if real is not None and not start else "" for start in starts]
+    note = f"{len(images)} codes drawn from the prior, decoded; no real image is involved in them."
+    return _grid(rows, names, "What the model imagines", note)
 
 
 def traversals(

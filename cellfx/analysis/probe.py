@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-HEADS = ("logistic", "mlp", "svm")
+HEADS = ("logistic", "mlp", "mlp2", "svm")
 NUM_NETWORKS = 5
 
 
@@ -44,8 +44,8 @@ def probe(
         train_labels: (N,) int in [0, K).
         test_codes: (M, L) or (V, M, L).
         test_labels: (M,) int.
-        head: "logistic" (linear), "mlp" (five networks of 64 hidden units, probabilities averaged) or "svm" (radial
-            basis functions).
+        head: "logistic" (linear), "mlp" (five networks of 64 hidden units, probabilities averaged), "mlp2" (the same
+            with two hidden layers) or "svm" (radial basis functions).
         seed: of the networks; the same seed gives the same numbers.
 
     Raises:
@@ -129,7 +129,8 @@ def _members(head: str, seed: int) -> list[Any]:
         return [LogisticRegression(max_iter=1000)]
     if head == "svm":
         return [SVC(C=3.0, decision_function_shape="ovr")]
-    settings = {"hidden_layer_sizes": (64,), "alpha": 3.0, "solver": "lbfgs", "max_iter": 200}
+    hidden = (64, 64) if head == "mlp2" else (64,)
+    settings = {"hidden_layer_sizes": hidden, "alpha": 3.0, "solver": "lbfgs", "max_iter": 200}
     return [MLPClassifier(random_state=NUM_NETWORKS * seed + member, **settings) for member in range(NUM_NETWORKS)]
 
 
