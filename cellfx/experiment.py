@@ -11,19 +11,21 @@ import optax
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
-from cellfx.parts import load_source, load_source_and_model, make_feed, make_optimizer
+from cellfx.parts import load_source, load_source_and_model, make_feed, make_optimizers
 from cellfx.probing import check_classes
 from cellfx.settings import Config, Training, call, check_owner, check_sections, claim, locked, read, to_dict
-from cellfx.subject import Decode, Encode, Predict, Subject, check_data
+from cellfx.subject import Decode, Encode, Sample, Subject, check_data, keep_preprocessing, kept_preprocessing
 from cellfx.training import checkpoint, loop, parallel
 from cellfx.training.evaluate import evaluator
 from cellfx.training.progress import progress, silent
 from cellfx.training.state import create_state
 from cellfx.training.step import train_step
 from cellfx.training.writer import Writer, read_metrics
-from cellfx.types import Batch, Model, Spec, StepFn, TrainState
+from cellfx.types import Batch, Model, PyTree, Spec, StepFn, TrainState
 
 EVALUATION_SEED = 1
+RESTORED_STEPS = 2**30
+"""Of the schedule of optimisers whose state alone is read."""
 
 
 class Experiment(NamedTuple):
@@ -93,7 +95,7 @@ def build(config: Config) -> Experiment:
     check_classes(options.classes or {}, source.class_names)
     feed = make_feed(source, settings["input"], training, axis_name)
     num_steps = training.num_epochs * feed.steps_per_epoch
-    optimizers = {player: make_optimizer(settings["optim"], num_steps) for player in model.losses}
+    optimizers = make_optimizers(settings["optim"], num_steps, model.losses)
     step = train_step(model, optimizers, axis_name, training.compute_dtype)
     _state_shapes(model, optimizers)
     feed = feed._replace(resident=parallel.place(feed.resident, devices))
@@ -117,6 +119,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     with locked(workdir):
         check_data(workdir, experiment.source)
         claim(workdir, config)
+        keep_preprocessing(workdir, experiment.source)
         state = train(experiment, workdir)
     if jax.process_index():
         return {}
@@ -171,8 +174,10 @@ def measure(trained: Trained) -> findings.Found:
     options = call(findings.Options, "probe", trained.settings.get("probe", {}))
     options.check()
     encode, decode = (None, None) if trained.model.encode is None else coder(trained)
-    predict = None if trained.model.predict is None else predictor(trained)
-    subject = Subject(trained.source, encode, decode, int(trained.state.step), predict)
+    others = (trained.model.predict, trained.model.translate)
+    predict, translate = (None if ability is None else bound(trained, ability) for ability in others)
+    sample = None if trained.model.sample is None else sampler(trained)
+    subject = Subject(trained.source, encode, decode, int(trained.state.step), predict, translate, sample)
     return findings.measure(subject, trained.settings["train"].get("seed", 0), options)
 
 
@@ -186,9 +191,9 @@ def restore(workdir: Path) -> Trained:
     settings = read(workdir)
     if settings.get("repeats", {}).get("num_runs", 1) > 1:
         raise ValueError(f"{workdir} holds several runs; expected the folder of one; choose {workdir / 'run0'}")
-    source, model, _ = load_source_and_model(settings, None)
+    source, model, _ = load_source_and_model(settings, None, kept_preprocessing(workdir))
     check_data(workdir, source)
-    optimizers = {player: make_optimizer(settings["optim"], 1) for player in model.losses}
+    optimizers = make_optimizers(settings["optim"], RESTORED_STEPS, model.losses)
     state = checkpoint.restore(workdir / "checkpoints", _state_shapes(model, optimizers), say)
     if state is None:
         raise FileNotFoundError(f"{workdir} holds no checkpoint yet; expected one or more; run bin/train first")
@@ -206,25 +211,21 @@ def coder(trained: Trained) -> tuple[Encode, Decode]:
             f"model {trained.settings['model']['name']} has no latents: got a model without encode and decode, "
             f"expected one with both; choose the workdir of an autoencoder"
         )
-    encode, decode = jax.jit(trained.model.encode), jax.jit(trained.model.decode)
+    return bound(trained, trained.model.encode), bound(trained, trained.model.decode)
+
+
+def bound(trained: Trained, ability: Callable[[PyTree, PyTree, Any], Any]) -> Callable[[Any], Any]:
+    """An ability of a trained model, such as ``predict``, compiled, as a function of images or latents alone."""
+    compiled = jax.jit(ability)
     params, extra = jax.device_put((trained.state.params, trained.state.extra), jax.local_devices()[0])
-    return (lambda x: encode(params, extra, x)), (lambda z: decode(params, extra, z))
+    return lambda x: compiled(params, extra, x)
 
 
-def predictor(trained: Trained) -> Predict:
-    """Logits of a trained classifier, compiled, as a function of images alone.
-
-    Raises:
-        ValueError: the model predicts no class.
-    """
-    if trained.model.predict is None:
-        raise ValueError(
-            f"model {trained.settings['model']['name']} predicts no class: got a model without predict, expected one "
-            f"with it; choose the workdir of a classifier, such as one of configs/cnn.py"
-        )
-    predict = jax.jit(trained.model.predict)
+def sampler(trained: Trained) -> Sample:
+    """What a trained model draws from nothing, compiled: (key, count) -> (x, z)."""
+    compiled = jax.jit(trained.model.sample, static_argnums=3)
     params, extra = jax.device_put((trained.state.params, trained.state.extra), jax.local_devices()[0])
-    return lambda x: predict(params, extra, x)
+    return lambda key, count: compiled(params, extra, key, count)
 
 
 def prepare(config: Config) -> None:

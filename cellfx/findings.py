@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellfx import generating
 from cellfx.analysis import disentanglement, latents
 from cellfx.analysis.factor_vae import factor_vae
+from cellfx.analysis.factors import rank_correlation
 from cellfx.analysis.probe import HEADS
 from cellfx.data.source import Source, Split, to_float
 from cellfx.probing import Probed, judge_classifier, probe_latents
 from cellfx.subject import Subject, batches, judged_name, judged_split
+from cellfx.translating import Translated, describe, judge_translation
 
 NUM_SHOWN = 20
 FACTOR_BINS = 10
@@ -33,6 +36,8 @@ class Found(NamedTuple):
         kl: (L,) nats per example.
         probed: what a classifier made of the latents; None without labels.
         judged: how the model itself tells the classes apart; None where it does not.
+        generated: images that it drew from nothing; None where it draws none, or the probe leaves it out.
+        translated: what it made of the channels that it predicts; None where it predicts none.
     """
 
     subject: Subject
@@ -44,6 +49,8 @@ class Found(NamedTuple):
     kl: np.ndarray | None = None
     probed: Probed | None = None
     judged: Probed | None = None
+    translated: Translated | None = None
+    generated: generating.Generated | None = None
 
 
 class Options(NamedTuple):
@@ -56,12 +63,14 @@ class Options(NamedTuple):
         symmetries: the classifier, on the latents or on images, sees all flips and 90-degree rotations of an image and
             its answers are averaged over them.
         factor_votes: votes of the FactorVAE score.
+        generated: whether images that the model draws from nothing are judged too; it takes half a minute.
     """
 
     classes: Mapping[str, Sequence[str]] | None = None
     head: str = "mlp"
     symmetries: bool = True
     factor_votes: int = 800
+    generated: bool = False
 
     def check(self) -> None:
         """Raises a ValueError for an unknown head or a number of votes below 1."""
@@ -90,6 +99,13 @@ def measure(subject: Subject, seed: int, options: Options) -> Found:
     if subject.predict is not None and judged_on != "train":
         judged = judge_classifier(subject, options.classes, options.symmetries)
         found = found._replace(judged=judged, scores={**found.scores, "classifier": judged.scores})
+    if subject.sample is not None and options.generated:
+        generated = generating.judge_generated(subject, seed)
+        if generated is not None:
+            found = found._replace(generated=generated, scores={**found.scores, "generated": generated.scores})
+    if subject.translate is not None:
+        translated = judge_translation(subject, images)
+        found = found._replace(translated=translated, scores={**found.scores, "translation": translated.scores})
     return found
 
 
@@ -108,6 +124,8 @@ def summary(scores: Mapping[str, Any]) -> str:
         lines.append(f"balanced accuracy of {part['head']} on latents {part['balanced_accuracy']:.4f}")
     if "classifier" in scores:
         lines.append(f"balanced accuracy of the model itself {scores['classifier']['balanced_accuracy']:.4f}")
+    lines += generating.describe(scores["generated"]) if "generated" in scores else []
+    lines += describe(scores["translation"]) if "translation" in scores else []
     return "\n".join(lines)
 
 
@@ -125,6 +143,7 @@ def _with_latents(found: Found, split: Split, seed: int, options: Options) -> Fo
     }
     if codes.factors is not None and len(codes.mean) >= MIN_FACTOR_IMAGES:
         scores["disentanglement"] = _disentanglement(subject, split, codes, seed, options.factor_votes)
+        scores["captured"] = _captured(codes, subject.source.factor_names)
     probed = None
     labelled = codes.label is not None and len(subject.source.class_names) > 1
     if labelled and judged_name(subject.source) != "train":
@@ -132,6 +151,16 @@ def _with_latents(found: Found, split: Split, seed: int, options: Options) -> Fo
         scores["probe"] = probed.scores
     reconstructed = np.asarray(subject.decode(codes.mean[found.shown]))
     return found._replace(codes=codes, reconstructions=reconstructed, kl=kl, scores=scores, probed=probed)
+
+
+def _captured(codes: latents.Latents, factor_names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Factor -> the latent that follows it best, and how well: the size of Spearman's correlation."""
+    strength = np.abs(rank_correlation(codes.mean, codes.factors))
+    best = strength.argmax(axis=0)
+    return {
+        name: {"latent": int(latent), "rank_correlation": float(strength[latent, factor])}
+        for factor, (name, latent) in enumerate(zip(factor_names, best, strict=True))
+    }
 
 
 def _shown(source: Source, split: Split, classes: Mapping[str, Sequence[str]] | None, seed: int) -> np.ndarray:

@@ -9,20 +9,29 @@ import jax
 import numpy as np
 
 import cellfx
-from cellfx.analysis import charts, figures, interpolation, latents, traversal
+from cellfx.analysis import charts, density_charts, figures, interpolation, latents, translation_charts, traversal
+from cellfx.analysis.density import class_densities
 from cellfx.analysis.factors import rank_correlation
-from cellfx.analysis.report import Card, Picture, Section, Table, report
-from cellfx.findings import Found
+from cellfx.analysis.report import Picture, Section, report
+from cellfx.findings import NUM_SHOWN, Found
+from cellfx.headlines import key_numbers, score_tables
 from cellfx.settings import write_whole
 from cellfx.subject import Decode, judged_split
 
 MAX_TRAVERSED = 12
 SCATTERED = 3_000
+SHOWN = 10
+MAX_DENSITIES = 32
 UNITS = {
     "vae/loss": "nats",
     "reconstruction": "nats",
     "kl": "nats",
     "total_correlation": "nats",
+    "real_loss": "nats",
+    "fake_loss": "nats",
+    "generator_loss": "nats",
+    "mutual_information": "nats",
+    "penalty": "squared norm",
     "classifier/loss": "nats",
     "accuracy": "fraction",
 }
@@ -59,15 +68,16 @@ def write(
         config: of the run.
     """
     write_whole(workdir / "scores.json", json.dumps(found.scores, indent=2, default=float).encode())
-    parts = {"Classes": _of_classes(found), "Images": [], "Latents": [], "Training": _of_training(rows)}
+    parts = {"Classes": _of_classes(found), "Channels": _of_channels(found)}
+    parts |= {"Images": [], "Latents": [], "Training": _of_training(rows)}
     if found.codes is not None:
         parts |= {"Images": _of_images(found), "Latents": _of_latents(found)}
     sections = [Section(title, TEXTS[title], save(drawn, workdir)) for title, drawn in parts.items() if drawn]
-    sections += _tables(found.scores)
+    sections += score_tables(found.scores)
     page = report(
         f"{config['model']['name']} on {found.subject.source.name}",
         sections,
-        _cards(found.scores, rows),
+        key_numbers(found.scores, rows),
         subtitle=f"{workdir.name} · {found.scores['judged_images']:,} {found.scores['judged_on']} images",
         config=config,
         versions=versions(),
@@ -77,6 +87,8 @@ def write(
 
 TEXTS = {
     "Classes": "How the model itself tells the classes apart, on images that it did not learn from.",
+    "Channels": "What the model makes of the channels that it predicts, on images that it did not learn from, and how "
+    "much of a cell's total intensity it knows.",
     "Images": "What the model keeps of an image, and what it draws from nothing. A traversal decodes the same code "
     "with one latent moved: a row shows what that latent stands for.",
     "Latents": "How much each latent says about an image, and how the classes and known factors lie in them.",
@@ -139,10 +151,25 @@ def _of_classes(found: Found) -> list[Figure]:
     return drawn
 
 
+def _of_channels(found: Found) -> list[Figure]:
+    translated, source = found.translated, found.subject.source
+    if translated is None:
+        return []
+    known, names = translated.explained, translated.names[-translated.predicted.shape[-1] :]
+    pictures = translation_charts.channel_pictures(found.images[:SHOWN], translated.predicted[:SHOWN], translated.names)
+    totals = (known.target_totals, known.predicted_totals, names, translated.label, source.class_names)
+    return [
+        Figure("channels", pictures, f"Channels of some cells, with {', '.join(names)} as predicted from the others"),
+        Figure(
+            "total_intensities",
+            translation_charts.total_intensities(*totals),
+            f"Total intensity of every cell in {', '.join(names)}, as it is against as predicted",
+        ),
+    ]
+
+
 def _of_images(found: Found) -> list[Figure]:
-    decode, count = found.subject.decode, len(found.kl)
-    rng = np.random.default_rng(0)
-    imagined = np.asarray(decode(rng.standard_normal((20, count)).astype(np.float32)))
+    decode, imagined = found.subject.decode, np.asarray(found.subject.sample(jax.random.key(0), NUM_SHOWN)[0])
     pairs = min(len(found.shown) // 2, 4)
     start, end = found.codes.mean[found.shown[: 2 * pairs : 2]], found.codes.mean[found.shown[1 : 2 * pairs : 2]]
     drawn = [
@@ -156,7 +183,8 @@ def _of_images(found: Found) -> list[Figure]:
     if pairs:
         between = interpolation.interpolate(decode, start, end)
         drawn.append(Figure("interpolation", figures.interpolations(between), "Decoded images between pairs of cells"))
-    return [*drawn, Figure("samples", figures.samples(imagined), "Images decoded from random codes")]
+    beside = figures.samples(imagined, found.images)
+    return [*drawn, Figure("samples", beside, "Real images above images decoded from random codes")]
 
 
 def _of_latents(found: Found) -> list[Figure]:
@@ -173,6 +201,11 @@ def _of_latents(found: Found) -> list[Figure]:
             )
         )
     if codes.label is not None and source.class_names and len(found.kl) > 1:
+        some = order[:MAX_DENSITIES]
+        densities = class_densities(codes.mean[:, some], codes.label, num_classes=len(source.class_names))
+        names = [f"z{latent}" for latent in some]
+        chart = density_charts.density_grid(densities, source.class_names, names)
+        drawn.append(Figure("densities", chart, f"Density of every class along the latents {', '.join(names)}"))
         first, second = _separating(codes.mean, codes.label)
         some = slice(SCATTERED)
         drawn.append(
@@ -221,39 +254,6 @@ def save(drawn: Sequence[Figure], workdir: Path) -> list[Picture]:
         write_whole(workdir / "figures" / f"{figure.name}.png", png)
         pictures.append(Picture(png, figure.alt, figure.caption))
     return pictures
-
-
-def _cards(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Card]:
-    cards = []
-    for name in ("classifier", "probe"):
-        if name in scores:
-            part = scores[name]
-            by = f"{part['head']} on latents" if name == "probe" else "the model itself"
-            note = f"balanced, {by}, {part['test_images']:,} {part['judged_on']} images"
-            cards.append(Card("Class accuracy", f"{part['balanced_accuracy']:.1%}", note))
-    if "kl_per_latent" in scores:
-        note = f"mean squared, per pixel, {scores['judged_on']} split"
-        active = f"{scores['active_latents']} of {len(scores['kl_per_latent'])}"
-        cards.append(Card("Reconstruction error", f"{scores['reconstruction_mse']:.5f}", note))
-        cards.append(Card("Active latents", active, "KL above .01 nats"))
-    if "disentanglement" in scores:
-        cards.append(Card("MIG", f"{scores['disentanglement']['MIG']['score']:.3f}", "mutual information gap"))
-    rates = [row["images_per_second"] for row in rows if "images_per_second" in row]
-    if rates:
-        cards.append(Card("Throughput", f"{np.median(rates):,.0f} images/s", "training, median"))
-    return cards
-
-
-def _tables(scores: Mapping[str, Any]) -> list[Section]:
-    if "disentanglement" not in scores:
-        return []
-    parts = scores["disentanglement"]
-    values = [(name, part["score"]) for name, part in parts.items()]
-    values += [(f"DCI {name}", parts["DCI"][name]) for name in ("completeness", "informativeness")]
-    protocols = [(name, key, str(value)) for name, part in parts.items() for key, value in part["protocol"].items()]
-    text = "How far every factor has one latent of its own. Scores compare only under the same protocol."
-    tables = [Table(("score", "value"), values), Table(("score", "protocol", "setting"), protocols)]
-    return [Section("Disentanglement", text, tables)]
 
 
 def _separating(codes: np.ndarray, label: np.ndarray) -> tuple[int, int]:

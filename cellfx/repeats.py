@@ -68,8 +68,9 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     """
     parallel.initialize_hosts()
     workdir, settings = Path(workdir), to_dict(config)
-    if "folder" in settings.get("data", {}):
-        settings["data"]["folder"] = str(Path(settings["data"]["folder"]).expanduser().absolute())
+    for name in ("folder", "labels", "kept"):
+        if settings.get("data", {}).get(name) is not None:
+            settings["data"][name] = str(Path(settings["data"][name]).expanduser().absolute())
     repeats = _read(settings)
     if repeats.num_runs == 1:
         return experiment.run(settings, workdir)

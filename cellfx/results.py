@@ -1,5 +1,7 @@
 """What is asked of a finished run: its scores again, its latents as a table, pictures of what each latent does."""
 
+import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,10 @@ import numpy as np
 
 from cellfx import embedding, findings, presentation
 from cellfx.analysis import latents
-from cellfx.data.nuclei import unsplit
+from cellfx.data import nuclei
 from cellfx.data.source import Source
 from cellfx.experiment import Trained, coder, measure, report, restore, say
-from cellfx.subject import batches, judged_split
+from cellfx.subject import batches, judged_split, read_preprocessing
 
 TRAVERSED_IMAGES = 2_000
 
@@ -29,7 +31,7 @@ def evaluate(workdir: Path, folder: Path | None = None) -> dict[str, Any]:
     trained = restore(workdir)
     if folder is None:
         return report(trained, workdir)
-    found = measure(trained._replace(source=_with_other_images(trained, folder)))
+    found = measure(trained._replace(source=_with_other_images(trained, folder, workdir)))
     say(findings.summary(found.scores))
     return found.scores
 
@@ -71,16 +73,33 @@ def embed(workdir: Path, output: Path, split: str | None = None) -> Path:
     return output
 
 
-def _with_other_images(trained: Trained, folder: Path) -> Source:
-    """The source with the images of a folder, all of them, as its test split; labels by the names of its classes."""
+def read_folder(trained: Trained, folder: Path, workdir: Path) -> Source:
+    """The images of a folder, all of them as one test split, read as those of a run were.
+
+    They are normalised by what the run kept, and read as nuclei where it was trained on data that no folder holds.
+
+    Raises:
+        ValueError, OSError: the images cannot be read so.
+    """
     data, expected = trained.settings["data"], trained.source.image_shape
     if data.get("intensity") == "range":
         raise ValueError(
             "other images cannot be judged by a run with data.intensity=range: got limits that were taken from its own "
             "images, expected intensities that mean the same in every folder; train with raw, sqrt or percentile"
         )
-    options = {key: data[key] for key in ("intensity", "pose", "on_error", "data_dir") if key in data}
-    other = unsplit(folder, expected[0], **options)
+    unsplit = getattr(importlib.import_module(f"cellfx.data.{data['name']}"), "unsplit", nuclei.unsplit)
+    options = {**data, "folder": folder, "image_size": expected[0]}
+    if trained.source.channel_names:
+        options["channels"] = trained.source.channel_names
+    if trained.source.preprocessing is not None:
+        options["preprocessing"] = read_preprocessing(workdir)
+    return unsplit(**{key: options[key] for key in inspect.signature(unsplit).parameters if key in options})
+
+
+def _with_other_images(trained: Trained, folder: Path, workdir: Path) -> Source:
+    """The source with the images of a folder, all of them, as its test split; labels by the names of its classes."""
+    data, expected = trained.settings["data"], trained.source.image_shape
+    other = read_folder(trained, folder, workdir)
     known = list(trained.source.class_names)
     label_of = {name: label for label, name in enumerate(known)}
     for label, members in enumerate((data.get("grouped") or {}).values()):

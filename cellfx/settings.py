@@ -17,7 +17,8 @@ import jax
 
 Config = Mapping[str, Any]
 SECTIONS = ("data", "input", "model", "optim", "train")
-OPTIONAL_SECTIONS = ("probe", "repeats")
+OPTIONAL_SECTIONS = ("probe", "repeats", "tune")
+"""``tune`` is read by bin/tune alone."""
 
 
 class Training(NamedTuple):
@@ -168,8 +169,8 @@ def check_owner(workdir: Path, config: Config) -> None:
 
 
 def _trained_by(settings: Config) -> Config:
-    """The settings without those that only say how a trained model is measured."""
-    return {name: section for name, section in settings.items() if name != "probe"}
+    """The settings without those that only say how a trained model is measured, or how others are looked for."""
+    return {name: section for name, section in settings.items() if name not in ("probe", "tune")}
 
 
 def claim(workdir: Path, config: Config) -> None:

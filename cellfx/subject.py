@@ -16,7 +16,10 @@ from cellfx.settings import write_whole
 Encode = Callable[[np.ndarray], tuple[Any, Any]]
 Decode = Callable[[np.ndarray], Any]
 Predict = Callable[[np.ndarray], Any]
+Translate = Callable[[np.ndarray], Any]
+Sample = Callable[[Any, int], tuple[Any, Any]]
 
+PREPROCESSING = "preprocessing.json"
 BATCH_SIZE = 256
 MAX_IMAGES = 20_000
 """Images of a split that are looked at; more would not change a figure, and codes of billions would not fit."""
@@ -31,6 +34,8 @@ class Subject(NamedTuple):
         decode: z (B, L) -> x; a model has both of these or neither.
         step: training steps that it has behind it.
         predict: x -> logits (B, K).
+        translate: x -> the channels that are predicted, (B, H, W, C') in [0, 1].
+        sample: (key, count) -> x (count, H, W, C), z (count, L), from the prior.
     """
 
     source: Source
@@ -38,6 +43,8 @@ class Subject(NamedTuple):
     decode: Decode | None
     step: int
     predict: Predict | None = None
+    translate: Translate | None = None
+    sample: Sample | None = None
 
 
 def check_data(workdir: Path, source: Source) -> None:
@@ -62,6 +69,36 @@ def check_data(workdir: Path, source: Source) -> None:
             f"the data of {source.name} has changed since {workdir} was trained: got {counts} examples, expected the "
             f"same as then, {before}; restore the data, or train in another --workdir"
         )
+
+
+def keep_preprocessing(workdir: Path, source: Source) -> None:
+    """Writes how intensities were normalised, where they were, beside the config of a run."""
+    if source.preprocessing is not None and not jax.process_index():
+        write_whole(workdir / PREPROCESSING, json.dumps(source.preprocessing, indent=2).encode())
+
+
+def kept_preprocessing(workdir: Path) -> dict[str, Any] | None:
+    """What ``keep_preprocessing`` wrote; None where nothing was normalised."""
+    return read_preprocessing(workdir) if (workdir / PREPROCESSING).is_file() else None
+
+
+def read_preprocessing(workdir: Path) -> dict[str, Any]:
+    """How the intensities of a run's images were normalised, as its source said when it was trained.
+
+    Raises:
+        FileNotFoundError: the workdir does not hold it.
+        ValueError: it is damaged.
+    """
+    path = Path(workdir) / PREPROCESSING
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{workdir} holds no {PREPROCESSING}; expected what its images were normalised by; restore the file or "
+            "train in a new workdir"
+        )
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: got {error}, expected JSON; restore it or use a new workdir") from error
 
 
 def _digest(split: Split) -> dict[str, Any]:

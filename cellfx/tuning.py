@@ -21,6 +21,7 @@ from cellfx.settings import Config, call, locked, to_dict, write_whole
 from cellfx.training.progress import format_seconds
 
 DIRECTIONS = ("maximize", "minimize")
+SAMPLERS = ("tpe", "grid")
 DATABASE, RESULT = "study.db", "tune.json"
 OWN = ("num_trials", "batch_size")
 """Options that may differ between those who share a study."""
@@ -39,6 +40,8 @@ class Tuning(NamedTuple):
         objective: path into scores.json, for a config without heads.
         direction: of ``DIRECTIONS``.
         seed: of the sampler.
+        sampler: ``tpe`` learns from the trials; ``grid`` tries every combination of a space of choices and whole
+            numbers once, for which ``num_trials`` must be their number.
     """
 
     num_trials: int = 200
@@ -47,9 +50,12 @@ class Tuning(NamedTuple):
     objective: str = "probe.balanced_accuracy"
     direction: str = "maximize"
     seed: int = 0
+    sampler: str = "tpe"
 
     def check(self) -> None:
-        """Raises a ValueError for a number below 1 or an unknown direction."""
+        """Raises a ValueError for a number below 1, or an unknown direction or sampler."""
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"unknown tune.sampler: got {self.sampler!r}, expected one of {SAMPLERS}; correct it")
         for name in ("num_trials", "num_seeds", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"tune.{name} is too small: got {getattr(self, name)}, expected 1 or more; raise it")
@@ -100,7 +106,8 @@ def tune(
         _claim(study, settings, options)
         # Machines that share a study and start together must not ask for the same trials.
         place = zlib.crc32(owner.encode()) if storage else 0
-        study.sampler = _sampler(options.seed + place + len(study.get_trials(deepcopy=False)))
+        seed = options.seed + place + len(study.get_trials(deepcopy=False))
+        study.sampler = _sampler(options.sampler, seed)
         _ask_again(study, owner)
         found = _write(study, workdir)
         while count := min(batch_size, _num_left(study, options.num_trials)):
@@ -132,8 +139,8 @@ def _open(storage: str, name: str, direction: str) -> Any:
         ) from error
 
 
-def _sampler(seed: int) -> Any:
-    """Tree-structured Parzen estimator, Bergstra et al. 2011, as Optuna has it.
+def _sampler(name: str, seed: int) -> Any:
+    """Tree-structured Parzen estimator, Bergstra et al. 2011, as Optuna has it; or every combination once.
 
     Trials of a batch are asked for before the first of them is told; to the sampler those count as bad, or all of a
     batch were alike.
@@ -142,6 +149,8 @@ def _sampler(seed: int) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if name == "grid":
+            return optuna.samplers.BruteForceSampler(seed=seed % 2**32)
         return optuna.samplers.TPESampler(seed=seed % 2**32, constant_liar=True)
 
 

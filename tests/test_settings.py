@@ -107,7 +107,7 @@ def test_a_name_stands_for_the_factory_of_its_module():
     [
         ("models", "tcvea", "unknown model.name 'tcvea'; did you mean tcvae?"),
         ("models", "zzzzz", "unknown model.name 'zzzzz'; expected one of cnn, tcvae, vae"),
-        ("data", "feed", "unknown model.name 'feed'; expected one of device, nuclei, pipeline, sprites, synthetic"),
+        ("data", "feed", "unknown model.name 'feed'; expected one of device, flowcytometry, frames, nuclei"),
         ("data", "../models/vae", "unknown model.name '../models/vae'; expected one of"),
         ("data", "source.source", "unknown model.name 'source.source'; "),
         ("data", 3, "unknown model.name 3; expected one of"),

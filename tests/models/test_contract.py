@@ -107,7 +107,11 @@ def test_shapes_and_ranges_of_the_abilities(name):
         assert bool(jnp.all((decoded >= 0) & (decoded <= 1)))
     if model.predict:
         assert model.predict(params, extra, x).shape == (8, SPEC.num_classes)
-    assert model.predict or (model.encode and model.decode)
+    if model.translate:
+        translated = model.translate(params, extra, x)
+        assert translated.shape == (*x.shape[:3], 1)
+        assert bool(jnp.all((translated >= 0) & (translated <= 1)))
+    assert model.predict or model.translate or (model.encode and model.decode)
 
 
 @pytest.mark.parametrize("name", NAMES)
