@@ -27,6 +27,8 @@ SPREADS = {
     "active_latents": "active latents",
     "probe/balanced_accuracy": "balanced accuracy",
     "classifier/balanced_accuracy": "balanced accuracy of the model itself",
+    "translation/explained": "predicted channels, explained",
+    "translation/total_explained": "their total intensities, explained",
     "disentanglement/MIG/score": "MIG",
     "disentanglement/DCI/score": "DCI disentanglement",
     "disentanglement/SAP/score": "SAP",

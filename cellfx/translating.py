@@ -50,6 +50,8 @@ def judge_translation(subject: Subject, images: np.ndarray) -> Translated:
         "judged_on": judged_name(source),
         "test_images": len(found.target_totals),
         "inputs": list(names[:inputs]),
+        "explained": _mean(found.pixels),
+        "total_explained": _mean(found.totals),
         "channels": {name: _scores(found, index, source.class_names) for index, name in enumerate(names[inputs:])},
     }
     return Translated(names, shown, found, label, scores)
@@ -82,3 +84,9 @@ def _scores(found: Explained, channel: int, class_names: tuple[str, ...]) -> dic
 def _number(value: float) -> float | None:
     """None, as JSON knows it, where there was nothing to explain."""
     return None if np.isnan(value) else float(value)
+
+
+def _mean(shares: np.ndarray) -> float | None:
+    """Of the channels that vary."""
+    known = shares[~np.isnan(shares)]
+    return float(known.mean()) if len(known) else None

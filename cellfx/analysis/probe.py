@@ -32,10 +32,11 @@ def probe(
     test_labels: np.ndarray,
     head: str = "mlp",
     seed: int = 0,
+    balanced: bool = True,
 ) -> Probe:
     """Trains a small classifier on some codes and judges it on others.
 
-    Codes are standardised by the training codes, and every class weighs the same in training. Codes may be given for
+    Codes are standardised by the training codes. Codes may be given for
     several views of every image, (V, N, L), for instance its flips and rotations: training sees every view as an
     example, and the scores of a test example are averaged over its views.
 
@@ -47,6 +48,7 @@ def probe(
         head: "logistic" (linear), "mlp" (five networks of 64 hidden units, probabilities averaged), "mlp2" (the same
             with two hidden layers) or "svm" (radial basis functions).
         seed: of the networks; the same seed gives the same numbers.
+        balanced: every class weighs the same in training, however many examples it has.
 
     Raises:
         ValueError: an unknown head, codes without labels, or a class to be told that training never sees.
@@ -57,7 +59,7 @@ def probe(
     scale = np.where(scale > 0, scale, 1.0)
     train_codes, test_codes = (train_codes - centre) / scale, (test_codes - centre) / scale
     rows, labels = train_codes.reshape(-1, train_codes.shape[-1]), np.tile(train_labels, len(train_codes))
-    scores = _scores(_fit(rows, labels, head, seed), test_codes)
+    scores = _scores(_fit(rows, labels, head, seed, balanced), test_codes)
     return judge(scores, test_labels)
 
 
@@ -107,11 +109,11 @@ def _as_views(codes: np.ndarray) -> np.ndarray:
     return codes if codes.ndim == 3 else codes[None]
 
 
-def _fit(rows: np.ndarray, labels: np.ndarray, head: str, seed: int) -> list[Any]:
+def _fit(rows: np.ndarray, labels: np.ndarray, head: str, seed: int, balanced: bool) -> list[Any]:
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    weights = (len(labels) / np.maximum(np.bincount(labels), 1))[labels]
+    weights = (len(labels) / np.maximum(np.bincount(labels), 1))[labels] if balanced else np.ones(len(labels))
     # Products of these sizes lose by threads, and on a busy machine by a factor of 30.
     with warnings.catch_warnings(), threadpool_limits(1):
         # Stopping a network after a fixed number of iterations is regularisation here, not a failure.

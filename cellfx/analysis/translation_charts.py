@@ -70,10 +70,12 @@ def total_intensities(
         labels, class_names = np.zeros(len(target), np.int64), ()
     colours = np.array(CLASS_COLOURS if class_names else (ACCENT,))[labels[rows]]
     columns = min(len(names), 2)
-    size = min(WIDTH / columns, 3.8)
+    size = WIDTH / columns if columns == 2 else 4.2
+    per_line, keys = (4 if columns == 2 else 2), len(np.unique(labels)) if class_names else 0
     with style():
         note = f"{len(rows):,} cells, sums over pixels. Line: where the prediction is exact."
-        on = canvas(WIDTH, size * -(-len(names) // columns) + (0.3 if class_names else 0), "Total intensity", note)
+        high = size * -(-len(names) // columns) + 0.19 * -(-keys // per_line)
+        on = canvas(size * columns, high, "Total intensity", note)
         for index, name in enumerate(names):
             row, column = divmod(index, columns)
             axes = place(on, column * size + 0.5, row * size + 0.26, size - 0.65, size - 0.76)
@@ -85,11 +87,11 @@ def total_intensities(
             axes.set(xlabel="as it is", ylabel="predicted" if column == 0 else "")
             axes.grid(color=HAIRLINE)
             axes.tick_params(length=0)
-        _key(on, np.bincount(labels, minlength=len(class_names)), class_names)
+        _key(on, np.bincount(labels, minlength=len(class_names)), class_names, per_line)
     return on.figure
 
 
-def _key(on: Any, counts: np.ndarray, class_names: Sequence[str]) -> None:
+def _key(on: Any, counts: np.ndarray, class_names: Sequence[str], per_line: int) -> None:
     """The classes that occur and their number of cells, below the charts."""
     axes = on.figure.axes[0]
     present = [label for label in range(len(class_names)) if counts[label]]
@@ -97,4 +99,4 @@ def _key(on: Any, counts: np.ndarray, class_names: Sequence[str]) -> None:
     handles = [axes.scatter([], [], color=CLASS_COLOURS[label], **look) for label in present]
     texts = [f"{class_names[label]}  {counts[label]:,}" for label in present]
     corner = {"loc": "lower left", "bbox_to_anchor": (0.1 / on.width, 0.1 / on.height)}
-    on.figure.legend(handles, texts, ncols=4, handletextpad=0.2, borderaxespad=0, labelcolor=MUTED, **corner)
+    on.figure.legend(handles, texts, ncols=per_line, handletextpad=0.2, borderaxespad=0, labelcolor=MUTED, **corner)

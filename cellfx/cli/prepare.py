@@ -2,9 +2,14 @@
 
 Example:
   bin/prepare --config configs/tcvae_nuclei.py --config.data.folder=/data/mitocheck
+  bin/prepare --config configs/cnn_cytometry.py --filter runs/cell_filter
+
+With --filter, the run of a cell filter (configs/cell_filter.py) sorts the images: kept.csv and rejected.csv name them,
+and --config.data.kept=.../kept.csv then trains on the good ones alone.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 
@@ -13,12 +18,28 @@ from cellfx.cli import command
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``prepare`` and returns its exit status."""
-    return command.run("prepare", __doc__, command.define_config, _call, argv)
+    return command.run("prepare", __doc__, _define, _call, argv)
+
+
+def _define(values: flags.FlagValues) -> None:
+    command.define_config(values)
+    flags.DEFINE_string("filter", None, "folder of a trained cell filter", flag_values=values)
+    flags.DEFINE_float(
+        "max_false_positive_rate", 0.03, "with --filter: share of bad images that may pass", flag_values=values
+    )
+    flags.DEFINE_string(
+        "output", None, "with --filter: folder of the lists [<filter>/screened/<data>]", flag_values=values
+    )
 
 
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     loaded = command.load_config(values, assignments)
+    if values.filter is None:
+        from cellfx import experiment
 
-    from cellfx import experiment
+        experiment.prepare(loaded.values)
+        return
+    from cellfx import filtering
 
-    experiment.prepare(loaded.values)
+    output = Path(values.output).expanduser() if values.output else None
+    filtering.apply(Path(values.filter).expanduser(), loaded.values, values.max_false_positive_rate, output)

@@ -1,6 +1,7 @@
 """Losses of a generator and a discriminator, and what keeps their game stable: nats per example, (B,)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,27 +26,28 @@ def call_fake(logits: jax.Array) -> jax.Array:
     return jax.nn.softplus(logits)
 
 
-def slopes(critic: Callable[[jax.Array], jax.Array], x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Logits of images, and their gradients by the images.
+def slopes(
+    critic: Callable[[jax.Array], tuple[jax.Array, Any]], x: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, Any]:
+    """Gradients of the logits of images by the images.
 
     Where batch norm couples the images, it is the gradient of the sum of all real examples' logits, as in the authors'
     own code.
 
     Args:
-        critic: x -> logits (B,).
+        critic: x -> logits (B,), and anything else.
         x: (B, H, W, C).
         mask: (B,), 1 real and 0 padding.
 
     Returns:
-        logits (B,), gradients (B, H, W, C).
+        gradients (B, H, W, C), and what the critic returns besides the logits.
     """
 
-    def total(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        logits = critic(x)
-        return jnp.sum(logits * mask), logits
+    def total(x: jax.Array) -> tuple[jax.Array, Any]:
+        logits, others = critic(x)
+        return jnp.sum(logits * mask), others
 
-    gradient, logits = jax.grad(total, has_aux=True)(x)
-    return logits, gradient
+    return jax.grad(total, has_aux=True)(x)
 
 
 def gradient_norm_penalty(logits: jax.Array, gradient: jax.Array, real: bool) -> jax.Array:

@@ -109,13 +109,22 @@ def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | 
         keys, mask, seen = _keys(key, training), batch["mask"], batch["mask"] if training else None
         drawn = networks.draw(keys[0], len(mask), axis_name)
         fake, _ = networks.generate(params, extra, drawn.joined().astype(batch["image"].dtype), seen, drawn.grain)
-        real, fake = (
-            _blurred(x, each, weights, step, axis_name, training)
-            for x, each in zip((batch["image"], fake), keys[1:3], strict=True)
-        )
-        dropping = keys[3:5] if training else (None, None)
-        of_real, new = networks.read(params, extra, real, seen, dropping[0])
-        of_fake, _ = networks.read(params, extra, fake, seen, dropping[1])
+
+        def look(x: jax.Array, noise_key: Key, drop_key: Key, is_real: bool) -> tuple[Reading, PyTree, jax.Array]:
+            """The reading of images, new statistics, and the penalty (B,), from one pass."""
+
+            def critic(x: jax.Array) -> tuple[jax.Array, tuple[Reading, PyTree]]:
+                reading, new = networks.read(params, extra, x, seen, drop_key if training else None)
+                return reading.logits, (reading, new)
+
+            x = _blurred(x, noise_key, weights, step, axis_name, training)
+            if not weights.gamma:
+                return *critic(x)[1], jnp.zeros(())
+            gradient, (reading, new) = slopes(critic, x, mask)
+            return reading, new, gradient_norm_penalty(reading.logits, gradient.astype(jnp.float32), is_real)
+
+        of_real, new, real_penalty = look(batch["image"], keys[1], keys[3], True)
+        of_fake, _, fake_penalty = look(fake, keys[2], keys[4], False)
         terms = {
             "real_loss": batch_mean(call_real(of_real.logits), mask, axis_name),
             "fake_loss": batch_mean(call_fake(of_fake.logits), mask, axis_name),
@@ -123,14 +132,7 @@ def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | 
         read_back = batch_mean(_bound(drawn, of_fake), mask, axis_name)
         total = terms["real_loss"] + terms["fake_loss"] - weights.information * read_back
         if weights.gamma:
-
-            def critic(x: jax.Array) -> jax.Array:
-                return networks.read(params, extra, x, seen)[0].logits
-
-            penalty = sum(
-                gradient_norm_penalty(*slopes(critic, x, mask), is_real) for x, is_real in ((real, True), (fake, False))
-            )
-            terms["penalty"] = batch_mean(penalty, mask, axis_name)
+            terms["penalty"] = batch_mean(real_penalty + fake_penalty, mask, axis_name)
             gamma = annealed(weights.gamma, weights.gamma_end, step, weights.anneal_steps)
             total += 0.5 * gamma * terms["penalty"]
         return total, (terms, new if training else extra)

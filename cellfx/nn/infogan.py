@@ -12,6 +12,8 @@ from cellfx.nn.dcgan import Inwards, Outwards
 from cellfx.nn.dropout import drop
 from cellfx.types import Key, PyTree
 
+MAX_GRAIN = 0.2
+"""Largest deviation of the noise that the generator adds to a pixel."""
 HALF_WIDTH = 3.0**0.5
 """Uniform codes run from minus this to this: variance 1, like a VAE's latents, so that both read alike."""
 
@@ -165,7 +167,9 @@ class Networks(NamedTuple):
             return jax.nn.sigmoid(y), extra
         logits, strength = jnp.split(y, 2, axis=-1)
         x = jax.nn.sigmoid(logits)
-        return (x if grain is None else jnp.clip(x + jax.nn.sigmoid(strength) * grain.astype(x.dtype), 0.0, 1.0)), extra
+        if grain is not None:
+            x = jnp.clip(x + MAX_GRAIN * jax.nn.sigmoid(strength) * grain.astype(x.dtype), 0.0, 1.0)
+        return x, extra
 
     def read(
         self, params: PyTree, extra: PyTree, x: jax.Array, mask: jax.Array | None = None, key: Key | None = None

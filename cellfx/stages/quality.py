@@ -1,0 +1,62 @@
+"""How good the images of generative models are, in the features of a classifier of the same cells."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from cellfx import experiment
+from cellfx.analysis.image_quality import kernel_distance, leakage
+from cellfx.data.source import Split
+from cellfx.experiment import Trained, bound, sampler, say
+from cellfx.generating import draw
+from cellfx.settings import write_whole
+from cellfx.stages.train import run_folders
+from cellfx.subject import Predict, batches
+
+SUBSETS = 100
+MAX_SUBSET = 1_000
+
+
+def quality(folder: Path, inputs: Mapping[str, Path], judges: Mapping[str, str], num_generated: int = 2_000) -> None:
+    """Writes ``<stage>.json`` for every generator: kernel distance and nearest neighbours of its images.
+
+    Args:
+        folder: of the stage.
+        inputs: the stages that ``judges`` names.
+        judges: ``train`` stage of a generator -> ``train`` stage of the classifier in whose features its images are
+            judged; the first run of each, which have the same data and fold.
+        num_generated: images that are drawn.
+    """
+    for generator, judge in judges.items():
+        trained, classifier = (_first_run(inputs[name]) for name in (generator, judge))
+        features = bound(classifier, classifier.model.features)
+        real = {part: _features(features, trained.source.splits[part]) for part in ("train", "test")}
+        drawn = draw(sampler(trained), num_generated, int(trained.settings["train"].get("seed", 0)))
+        fake = _features(features, Split(len(drawn), {"image": drawn}))
+        size = min(MAX_SUBSET, *(len(part) // 2 for part in (real["train"], real["test"], fake)))
+        distances = {
+            name: kernel_distance(real["train"], other, SUBSETS, size)._asdict()
+            for name, other in (("generated", fake), ("held_out", real["test"]))
+        }
+        near = leakage(real["train"], fake, real["test"])
+        scores = {
+            "kernel_distance": distances,
+            "nearest": {"ratio": near.ratio, "too_near_rate": near.too_near_rate},
+            "features": f"{fake.shape[1]} of the last hidden layer of {judge}",
+            "images": {"generated": len(fake), **{part: len(values) for part, values in real.items()}},
+            "subsets": {"count": SUBSETS, "size": size},
+        }
+        write_whole(folder / f"{generator}.json", json.dumps(scores, indent=1).encode())
+        found = {name: each["mean"] for name, each in distances.items()}
+        say(f"{generator}: kernel distance {found['generated']:.4f}, of real images {found['held_out']:.4f}")
+
+
+def _first_run(stage: Path) -> Trained:
+    return experiment.restore(next(iter(run_folders(stage).values())))
+
+
+def _features(features: Predict, split: Split) -> np.ndarray:
+    """(N, D) of every image of a split."""
+    return np.concatenate([np.asarray(features(batch["image"]))[batch["mask"] > 0] for batch in batches(split)])
