@@ -4,8 +4,9 @@ A U-Net with latents (Kohl et al. 2018, arXiv:1806.05034) sees the first model.i
 Give channels another order, or several inputs, to ask what else tells of what.
 
 Measured on jurkat, fold 0, 2 CPU cores, 5 minutes: bright field explains .593 of PI's variance about its mean image on
-342 test cells, and .761 of its total intensity (rank correlation .895). The weight of the KL term was chosen by the
-validation cells, of whose variance .669 is explained with beta 10 and .576 with 100.
+342 test cells and .761 of its total intensity (rank correlation .895); with side scatter it is .616 and .777. The
+weight of the KL term was chosen by the validation cells, of whose variance .669 is explained with beta 10 and .576 with
+100.
 
     bin/train --config configs/unet_vae.py --config.data.folder=/data/jurkat --workdir runs/unet_vae
 """

@@ -30,7 +30,7 @@ def workdir(compiled_once, tmp_path_factory):
 def test_the_scores_are_those_of_the_restored_model_over_all_views(workdir):
     scores = json.loads((workdir / "run1" / "scores.json").read_text())
     trained = experiment.restore(workdir / "run1")
-    predict, arrays = experiment.predictor(trained), trained.source.splits["test"].arrays
+    predict, arrays = experiment.bound(trained, trained.model.predict), trained.source.splits["test"].arrays
     views = [np.rot90(arrays["image"], k, (1, 2))[:, :, ::step] for k in range(4) for step in (1, -1)]
     logits = [np.asarray(predict(view.astype(np.float32) / 255), np.float64) for view in views]
     told = np.mean([np.exp(part) / np.exp(part).sum(axis=1, keepdims=True) for part in logits], axis=0).argmax(axis=1)
@@ -82,11 +82,6 @@ def test_what_needs_latents_is_refused(workdir, tmp_path):
         results.traverse(workdir / "run0")
 
 
-def test_a_model_without_classes_predicts_none(finished):
-    with pytest.raises(ValueError, match=r"model tcvae predicts no class: got a model without predict, expected one"):
-        experiment.predictor(experiment.restore(finished))
-
-
 def test_another_folder_is_judged_by_the_classes_that_were_grouped(workdir, tmp_path, monkeypatch):
     """Named like a class of the data or like the one that it counts as."""
     monkeypatch.setenv("CELLFX_CACHE", str(tmp_path / "cache"))
@@ -96,7 +91,7 @@ def test_another_folder_is_judged_by_the_classes_that_were_grouped(workdir, tmp_
         (tmp_path / "cells" / name).mkdir(parents=True)
         for k in range(count):
             tifffile.imwrite(tmp_path / "cells" / name / f"{k}.tif", np.full((16, 16), 40 * k, np.uint8))
-    source = results._with_other_images(trained, tmp_path / "cells")
+    source = results._with_other_images(trained, tmp_path / "cells", workdir / "run0")
     assert np.bincount(source.splits["test"].arrays["label"]).tolist() == [3, 6]
 
 

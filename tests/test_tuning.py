@@ -1,5 +1,6 @@
 """A search asks for as many trials as it should, goes on after a kill, and shares its study with others."""
 
+import itertools
 import json
 import os
 import re
@@ -95,6 +96,26 @@ def test_the_smallest_value_is_best_where_the_config_says_so(tmp_path, evaluated
     assert found["best"]["value"] == min(row["value"] for row in found["trials"])
 
 
+def test_a_grid_tries_every_choice_once(tmp_path, evaluated):
+    choices, counts = ("a", "b", "c"), (1, 2)
+
+    def grid(trial):
+        return {"model.x": trial.suggest_int("model.x", *counts), "model.n": trial.suggest_categorical("n", choices)}
+
+    def run():
+        return tuning.tune(
+            changed(sampler="grid", num_trials=6), grid, "configs/toy.py", [], tmp_path / "grid", None, "toy"
+        )
+
+    found = run()
+    assert len(found["trials"]) == 6
+    tried = [(trial.params["model.x"], trial.params["model.n"]) for trial in evaluated]
+    assert sorted(tried) == sorted(itertools.product(counts, choices))
+    assert found["best"]["params"]["model.x"] == 1
+    assert run() == found
+    assert len(evaluated) == 6
+
+
 def test_a_killed_search_asks_for_the_lost_trial_again(tmp_path, evaluated):
     script = KILLED.format(tests=str(ROOT / "tests"), root=str(ROOT), workdir=str(tmp_path))
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
@@ -147,6 +168,7 @@ def test_a_search_whose_first_trial_fails_stops(tmp_path, monkeypatch):
     ("config", "part"),
     [
         (changed(num_trials=0), "tune.num_trials is too small: got 0"),
+        (changed(sampler="random"), "unknown tune.sampler: got 'random', expected one of ('tpe', 'grid'); correct it"),
         (changed(direction="up"), "unknown tune.direction: got 'up'"),
         (changed(num_trails=3), "unknown config key tune.num_trails; did you mean num_trials?"),
     ],

@@ -37,6 +37,7 @@ def infogan(
     filters: Sequence[int] = (32, 64, 128),
     dropout: float = 0.25,
     momentum: float = 0.9,
+    normalise: bool = True,
     information: float = 1.0,
     gamma: float = 2.0,
     gamma_end: float = 0.01,
@@ -62,6 +63,8 @@ def infogan(
         filters: of the discriminator's convolutions, from the image inwards, and of the generator's in reverse.
         dropout: probability of a value to be dropped before Q's own layer.
         momentum: how much of the running batch statistics a step keeps.
+        normalise: batch norm in the discriminator too, as DCGANs have it. Real and generated images come in batches of
+            their own, so it hides from the discriminator by what the two differ as a whole.
         information: weight of the bound on the mutual information, in the losses of both players.
         gamma: weight of the penalty on the discriminator's gradient; 0 leaves it out.
         gamma_end: what is left of gamma after ``anneal_steps``, as a fraction.
@@ -81,7 +84,7 @@ def infogan(
     height, width, channels = spec.image_shape
     drawn_shape = (height, width, 2 * channels if grain else channels)
     outwards = Outwards(tuple(filters), drawn_shape, momentum, axis_name, logit(background))
-    reader = Discriminator(tuple(filters), latents, tuple(categories), dropout, momentum, axis_name)
+    reader = Discriminator(tuple(filters), latents, tuple(categories), dropout, momentum, axis_name, normalise)
     networks = Networks(outwards, reader, noise, grain)
 
     def encode(params: PyTree, extra: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -47,6 +47,7 @@ class Discriminator(nn.Module):
         dropout: probability of a value to be dropped before Q's layer in training.
         momentum: see ``BatchNorm``.
         axis_name: see ``BatchNorm``.
+        normalise: see ``Inwards``.
     """
 
     filters: Sequence[int]
@@ -55,11 +56,12 @@ class Discriminator(nn.Module):
     dropout: float
     momentum: float
     axis_name: str | None
+    normalise: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, key: Key | None = None) -> Reading:
         """Reads (B, H, W, C); with ``mask`` (B,) and ``key`` as in training, without as when it is used."""
-        y = Inwards(self.filters, self.momentum, self.axis_name, name="body")(x, mask)
+        y = Inwards(self.filters, self.momentum, self.axis_name, self.normalise, name="body")(x, mask)
         logits = nn.Dense(1, name="critic", dtype=y.dtype)(y)[:, 0]
         if key is not None:
             y = drop(y, key, self.dropout, self.axis_name)
@@ -116,8 +118,8 @@ class Networks(NamedTuple):
             "discriminator": self.reader.init(keys[0], jnp.zeros((1, *self.image_shape()))),
             "generator": self.outwards.init(keys[1], jnp.zeros((1, width))),
         }
-        params, extra = ({player: part[kind] for player, part in made.items()} for kind in ("params", "batch_stats"))
-        return params, extra
+        params = {player: part.pop("params") for player, part in made.items()}
+        return params, made
 
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C)."""
@@ -160,9 +162,9 @@ class Networks(NamedTuple):
         Returns:
             Images (B, H, W, C) in [0, 1], and ``extra``.
         """
-        variables = {"params": params["generator"], "batch_stats": extra["generator"]}
+        variables = {"params": params["generator"], **extra["generator"]}
         y, new = self.outwards.apply(variables, z, mask, mutable=["batch_stats"])
-        extra = {**extra, "generator": new["batch_stats"]}
+        extra = {**extra, "generator": new}
         if not self.grain:
             return jax.nn.sigmoid(y), extra
         logits, strength = jnp.split(y, 2, axis=-1)
@@ -175,7 +177,7 @@ class Networks(NamedTuple):
         self, params: PyTree, extra: PyTree, x: jax.Array, mask: jax.Array | None = None, key: Key | None = None
     ) -> tuple[Reading, PyTree]:
         """What the discriminator makes of images, float32, and ``extra``; ``mask`` and ``key`` as in training."""
-        variables = {"params": params["discriminator"], "batch_stats": extra["discriminator"]}
+        variables = {"params": params["discriminator"], **extra["discriminator"]}
         reading, new = self.reader.apply(variables, x, mask, key, mutable=["batch_stats"])
         reading = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), reading)
-        return reading, {**extra, "discriminator": new["batch_stats"]}
+        return reading, {**extra, "discriminator": new}

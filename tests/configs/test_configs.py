@@ -17,7 +17,9 @@ CONFIGS = sorted(str(path.relative_to(FOLDER.parent)) for path in FOLDER.rglob("
 STUDIES = [path for path in CONFIGS if "/studies/" in path]
 TUNED = ["configs/sparse_head.py"]
 TRAINED = [path for path in CONFIGS if path not in [*STUDIES, *TUNED]]
-CLASSES = ("Interphase", "Metaphase", "MetaphaseAlignment", "Apoptosis")
+CLASSES = ("Interphase", "Metaphase", "MetaphaseAlignment", "Apoptosis", "Prometaphase", "Anaphase")
+CLASSES += ("OutOfFocus", "Polylobed", "Binuclear", "Hole")
+PHASES, CHANNELS = ("G1", "S_phase", "G2"), ("brightfield", "PI", "side scatter")
 PLATES, CELLS = 10, 2
 
 
@@ -29,11 +31,30 @@ def cells(tmp_path_factory):
         (folder / name).mkdir(parents=True)
         for plate in range(PLATES):
             for cell in range(CELLS):
-                image = rng.integers(0, 60, (20, 18), np.uint8) + np.uint8(40 * label)
+                image = rng.integers(0, 60, (20, 18), np.uint8) + np.uint8(19 * label)
                 tifffile.imwrite(
                     folder / name / f"PL{plate}--x___P0000{cell}_01___T00071___X0566___Y0129____.tif", image
                 )
     return folder
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory):
+    """Cells of three phases in the channels that the configs for cells in flow name."""
+    folder, rng = tmp_path_factory.mktemp("data") / "flow", np.random.default_rng(0)
+    for label, name in enumerate(PHASES):
+        (folder / name).mkdir(parents=True)
+        for cell in range(15):
+            image = rng.integers(20, 400 + 300 * label, (3, 18, 17), np.uint16)
+            metadata = {"axes": "CYX", "Channel": {"Name": list(CHANNELS)}}
+            tifffile.imwrite(folder / name / f"cell{cell:03d}.ome.tif", image, metadata=metadata)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(cells, flow):
+    """Folder of images by the data source that reads it."""
+    return {"nuclei": cells, "flowcytometry": flow}
 
 
 @pytest.fixture
@@ -41,11 +62,11 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("CELLFX_CACHE", str(tmp_path_factory.getbasetemp() / "prepared"))
 
 
-def tiny(path, folder):
+def tiny(path, folders):
     loaded = settings.to_dict(config.load(f"{path}:tiny").values)
     loaded["train"]["num_devices"] = 1
     if "folder" in loaded["data"]:
-        loaded["data"]["folder"] = str(folder)
+        loaded["data"]["folder"] = str(folders[loaded["data"]["name"]])
     return loaded
 
 
@@ -54,19 +75,23 @@ def test_configs_are_found():
 
 
 @pytest.mark.parametrize("path", TRAINED)
-def test_a_config_trains_and_reports_at_size_tiny(path, cells, own_cache, compiled_once, tmp_path):
-    loaded, workdir = tiny(path, cells), tmp_path / "run"
+def test_a_config_trains_and_reports_at_size_tiny(path, folders, own_cache, compiled_once, tmp_path):
+    loaded, workdir = tiny(path, folders), tmp_path / "run"
     scores = repeats.run(loaded, workdir)
     assert settings.read(workdir) == loaded
     written = json.loads((workdir / "scores.json").read_text())
     assert written == json.loads(json.dumps(scores, default=float))
     assert (workdir / "report.html").stat().st_size > 10_000
-    if loaded["model"]["name"] == "cnn":
+    if "classifier" in scores:
         assert "reconstruction_mse" not in scores
-        assert list(scores["classifier"]["classes"]) == list(
-            loaded["data"].get("grouped") or ("interphase", "metaphase")
-        )
+        drawn = sorted(PHASES) if loaded["data"]["name"] == "flowcytometry" else ("interphase", "metaphase")
+        assert list(scores["classifier"]["classes"]) == list(loaded["data"].get("grouped") or drawn)
         assert np.sum(scores["classifier"]["confusion"]) == scores["classifier"]["test_images"] > 0
+        return
+    if "translation" in scores:
+        assert list(scores["translation"]["channels"]) == ["PI"]
+        assert scores["translation"]["inputs"] == ["brightfield"]
+        assert scores["translation"]["test_images"] == scores["judged_images"] > 0
         return
     assert np.isfinite(scores["reconstruction_mse"])
     if "classes" in loaded.get("probe", {}):
@@ -75,10 +100,10 @@ def test_a_config_trains_and_reports_at_size_tiny(path, cells, own_cache, compil
 
 
 @pytest.mark.parametrize("path", TRAINED)
-def test_every_key_of_the_full_size_is_known(path, cells, own_cache):
+def test_every_key_of_the_full_size_is_known(path, folders, own_cache):
     """Built on the data of size tiny, because nothing else of a section depends on how much data there is."""
     full = settings.to_dict(config.load(path).values)
-    small = tiny(path, cells)
+    small = tiny(path, folders)
     small["model"] = {**full["model"], "filters": small["model"]["filters"]}
     small["optim"], small["probe"] = full["optim"], full["probe"]
     small["train"] = {**full["train"], "num_devices": 1}
@@ -115,7 +140,7 @@ def test_the_stages_of_a_study_take_their_settings(path, size):
 
 
 def test_data_too_large_for_memory_trains_is_measured_and_embedded(cells, own_cache, compiled_once, tmp_path):
-    loaded, workdir = tiny("configs/tcvae_nuclei.py", cells), tmp_path / "run"
+    loaded, workdir = tiny("configs/tcvae_nuclei.py", {"nuclei": cells}), tmp_path / "run"
     loaded["data"]["in_memory_gib"] = 0.0
     scores = repeats.run(loaded, workdir)
     assert repeats.evaluate(workdir) == scores
@@ -138,7 +163,7 @@ def test_real_nuclei_train_and_report(data_folder, own_cache, compiled_once, tmp
     folder = data_folder / "mitocheck"
     if not folder.is_dir():
         pytest.skip(f"no mitocheck in CELLFX_DATA={data_folder}")
-    loaded = tiny("configs/tcvae_nuclei.py", folder)
+    loaded = tiny("configs/tcvae_nuclei.py", {"nuclei": folder})
     loaded["probe"].update({"head": "logistic", "symmetries": False})
     scores = repeats.run(loaded, tmp_path / "run")
     assert list(scores["probe"]["classes"]) == ["interphase", "metaphase"]

@@ -17,12 +17,19 @@ from cellfx.types import Model, Spec
 NAMES = [module.name for module in pkgutil.iter_modules(cellfx.models.__path__)]
 SMALL = {"latents": 5, "filters": (4, 8), "hidden": 16, "widths": (8, 6), "balanced": True}
 SPEC = Spec((13, 12, 2), 3, 40, class_counts=(10, 25, 5))
+VARIANTS = {
+    "infogan with grain and categories": ("infogan", {"grain": True, "categories": (3,)}),
+    "vae of the dcgan's layers": ("vae", {"architecture": "dcgan"}),
+}
+"""Settings of a model that take other ways through it."""
+CASES = [*NAMES, *VARIANTS]
 
 
 def make(name, spec=SPEC, **changes):
+    name, own = VARIANTS.get(name, (name, {}))
     factory = getattr(importlib.import_module(f"cellfx.models.{name}"), name)
     small = {key: value for key, value in SMALL.items() if key in inspect.signature(factory).parameters}
-    return factory(spec, **{**small, **changes})
+    return factory(spec, **{**small, **own, **changes})
 
 
 def batch_of(size=8):
@@ -46,7 +53,7 @@ def test_models_are_found():
     assert {"vae", "tcvae", "cnn"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_init_is_a_function_of_the_key(name):
     model = make(name)
     assert isinstance(model, Model)
@@ -56,7 +63,7 @@ def test_init_is_a_function_of_the_key(name):
     assert set(model.losses) == set(first)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_every_parameter_gets_a_finite_gradient(name):
     model = make(name)
     params, extra = initialised(name)
@@ -73,7 +80,7 @@ def test_every_parameter_gets_a_finite_gradient(name):
             assert bool(jnp.any(leaf != 0)), f"{path} gets no gradient"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_four_devices_equal_one(name):
     params, extra = initialised(name)
     batch = {**batch_of(), "mask": jnp.array([1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0])}
@@ -94,17 +101,23 @@ def test_four_devices_equal_one(name):
             np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_shapes_and_ranges_of_the_abilities(name):
     model, (params, extra) = make(name), initialised(name)
     x = batch_of()["image"]
+    num_latents = SMALL["latents"] + sum(VARIANTS.get(name, ("", {}))[1].get("categories", ()))
     if model.encode:
         mean, logvar = model.encode(params, extra, x)
-        assert mean.shape == logvar.shape == (8, SMALL["latents"])
+        assert mean.shape == logvar.shape == (8, num_latents)
     if model.decode:
-        decoded = model.decode(params, extra, jnp.zeros((8, SMALL["latents"])))
+        decoded = model.decode(params, extra, jnp.zeros((8, num_latents)))
         assert decoded.shape == x.shape
         assert bool(jnp.all((decoded >= 0) & (decoded <= 1)))
+    if model.sample:
+        drawn, z = model.sample(params, extra, jax.random.key(1), 3)
+        assert drawn.shape == (3, *x.shape[1:])
+        assert z.shape == (3, num_latents)
+        assert bool(jnp.all((drawn >= 0) & (drawn <= 1)))
     if model.predict:
         assert model.predict(params, extra, x).shape == (8, SPEC.num_classes)
     if model.translate:
@@ -114,7 +127,7 @@ def test_shapes_and_ranges_of_the_abilities(name):
     assert model.predict or model.translate or (model.encode and model.decode)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_padding_changes_no_loss(name):
     model, (params, extra) = make(name), initialised(name)
     batch = batch_of(6)
@@ -125,16 +138,20 @@ def test_padding_changes_no_loss(name):
         np.testing.assert_allclose(values[0], values[1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_a_loss_for_evaluation_changes_nothing_and_takes_no_chances(name):
     model, (params, extra) = make(name), initialised(name)
     if model.eval_losses is None:
         return
     assert set(model.eval_losses) == set(model.losses)
     for player, loss in model.eval_losses.items():
-        found = [loss(params, extra, batch_of(), jax.random.key(k), jnp.int32(0)) for k in (0, 1)]
-        assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), *found))
-        value, (metrics, new) = found[0]
+        (value, (metrics, new)), other = (
+            loss(params, extra, batch_of(), jax.random.key(k), jnp.int32(0)) for k in (0, 1)
+        )
+        # The reconstruction of an autoencoder is that of a latent drawn from its posterior.
+        sure = [name for name in metrics if name != "reconstruction"]
+        assert [name for name in sure if metrics[name] != other[1][0][name]] == []
+        assert "reconstruction" in metrics or value == other[0]
         assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), new, extra))
         trained = model.losses[player](params, extra, batch_of(), jax.random.key(0), jnp.int32(0))
         assert set(metrics) == set(trained[1][0])

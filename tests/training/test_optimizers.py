@@ -62,9 +62,32 @@ def test_a_mask_that_matches_nothing():
         adam(5, weight_decay=0.1, weight_decay_exclude="offset").init({"kernel": jnp.zeros((2, 2))})
 
 
+def test_every_third_step_moves_and_the_schedule_counts_those():
+    """What comes between is as if it had not been: Adam of two steps and the schedule of two steps."""
+    rng = np.random.default_rng(0)
+    params = {"kernel": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)}
+    grads = [{"kernel": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)} for _ in range(7)]
+    settings = {"learning_rate": 0.05, "clip_norm": 1.0, "warm_up_rate": 0.5, "decay": "cosine"}
+    waiting, plain = adam(7, every=3, **settings), adam(2, **settings)
+    found, state = [params], waiting.init(params)
+    expected, plain_state = params, plain.init(params)
+    for step, grad in enumerate(grads):
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = waiting.update(grad, state, found[-1])
+            if step in (2, 5):
+                moved, plain_state = plain.update(grad, plain_state, expected)
+                expected = optax.apply_updates(expected, moved)
+        found.append(optax.apply_updates(found[-1], updates))
+        np.testing.assert_allclose(found[-1]["kernel"], expected["kernel"], rtol=1e-6)
+    changed = [bool(jnp.any(a["kernel"] != b["kernel"])) for a, b in zip(found, found[1:], strict=False)]
+    assert changed == [step in (2, 5) for step in range(7)]
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
+        ({"every": 0}, r"every is out of range: got 0, expected 1 to 10 \(the run's steps\); set it in this range"),
+        ({"every": 11}, r"every is out of range: got 11, expected 1 to 10"),
         ({"decay": "linear"}, r"unknown decay: got 'linear', expected one of \('constant', 'cosine'\)"),
         ({"warm_up_rate": 1.0}, r"warm_up_rate is out of range: got 1.0, expected 0 <= warm_up_rate < 1"),
         ({"warm_up_rate": -0.1}, r"got -0.1"),

@@ -50,6 +50,23 @@ def test_players_take_turns_against_the_newest_others():
     assert jax.tree.structure(new) == jax.tree.structure(state)
 
 
+def test_a_player_that_waits_lets_the_other_move_twice():
+    """With every=2 of b: a moves at each step, b at every second, against the a of that step."""
+    optimizers = {"a": optax.sgd(0.1), "b": adam(6, 0.01, every=2)}
+    step, state = jax.jit(train_step(duel(), optimizers)), create_state(duel(), optimizers, jax.random.key(0))
+    path = [{name: float(value) for name, value in state.params.items()}]
+    for _ in range(6):
+        state, metrics = step(state, {})
+        path.append({name: float(value) for name, value in state.params.items()})
+        assert float(metrics["b/loss"]) == pytest.approx(path[-2]["b"] ** 2 + path[-1]["a"] * path[-2]["b"], rel=1e-5)
+        assert float(metrics["b/learning_rate"]) == pytest.approx(0.01)
+    moved = {name: [old[name] != new[name] for old, new in zip(path, path[1:], strict=False)] for name in ("a", "b")}
+    assert moved == {"a": [True] * 6, "b": [False, True] * 3}
+    # The first step of Adam has the length of the learning rate.
+    assert path[2]["b"] == pytest.approx(2.0 - 0.01, rel=1e-5)
+    assert step._cache_size() == 1
+
+
 def test_keys_differ_between_players_and_steps_and_depend_on_the_step_alone():
     optimizers = {"a": optax.sgd(0.0), "b": optax.sgd(0.0)}
     step = jax.jit(train_step(duel(), optimizers))
