@@ -66,8 +66,9 @@ def judge_generated(subject: Subject, seed: int) -> Generated | None:
     images = to_float(judged)
     if subject.source.factor_names:
         measured = [morphology.measure(some) for some in (to_float(real), images)]
+        seen = np.any(measured[1].found)  # a generator may draw no cell at all
         scores["spread"] = {
-            name: morphology.spread_ratio(*(getattr(part, name)[part.found] for part in measured))
+            name: morphology.spread_ratio(*(getattr(part, name)[part.found] for part in measured)) if seen else 0.0
             for name in morphology.COMPARED
         }
     return Generated(images, scores)

@@ -150,7 +150,10 @@ def _sampler(name: str, seed: int) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if name == "grid":
-            return optuna.samplers.BruteForceSampler(seed=seed % 2**32)
+            sampler = optuna.samplers.BruteForceSampler(seed=seed % 2**32)
+            # When all is tried it stops Optuna's own loop, and fails where there is none: num_trials ends this one.
+            sampler.after_trial = lambda *_: None
+            return sampler
         return optuna.samplers.TPESampler(seed=seed % 2**32, constant_liar=True)
 
 

@@ -6,6 +6,7 @@ imagecodecs and tifffile are imported where an image is read. Pillow would not d
 import io
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -113,14 +114,20 @@ def _decode_tiff(data: bytes, as_pages: bool) -> tuple[np.ndarray, str, tuple[st
     import tifffile
 
     complaints: list[str] = []
+    reader = threading.get_ident()
+
+    def note(record: logging.LogRecord) -> None:
+        if threading.get_ident() == reader:  # other threads read other files
+            complaints.append(record.getMessage())
+
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: complaints.append(record.getMessage())
+    handler.emit = note
     logger = logging.getLogger("tifffile")
     logger.addHandler(handler)
     try:
         with tifffile.TiffFile(io.BytesIO(data), is_ome=False if as_pages else None) as file:
             series = file.series[0]
-            image, axes = series.asarray(), series.axes
+            image, axes = series.asarray(maxworkers=1), series.axes
             names = () if as_pages else _ome_names(file.ome_metadata)
             ends = [
                 start + count

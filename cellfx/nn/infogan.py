@@ -1,5 +1,6 @@
 """The two networks of an InfoGAN: a generator, and one body with two heads that judges its images and reads them."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -103,12 +104,14 @@ class Networks(NamedTuple):
         noise: number of the generator's inputs that are not read back.
         grain: whether the generator draws the noise of a camera; its last layer then has twice the channels, the
             second half of which say how strong it is.
+        knee: intensity above which the discriminator sees images logarithmically; 0 shows them as they are.
     """
 
     outwards: Outwards
     reader: Discriminator
     noise: int
     grain: bool
+    knee: float
 
     def init(self, key: Key) -> tuple[dict[str, PyTree], PyTree]:
         """Parameters and statistics of both."""
@@ -173,10 +176,14 @@ class Networks(NamedTuple):
             x = jnp.clip(x + MAX_GRAIN * jax.nn.sigmoid(strength) * grain.astype(x.dtype), 0.0, 1.0)
         return x, extra
 
+    def see(self, x: jax.Array) -> jax.Array:
+        """Images (B, H, W, C) in [0, 1] as the discriminator sees them, in [0, 1] too."""
+        return jnp.arcsinh(x / self.knee) / math.asinh(1.0 / self.knee) if self.knee else x
+
     def read(
         self, params: PyTree, extra: PyTree, x: jax.Array, mask: jax.Array | None = None, key: Key | None = None
     ) -> tuple[Reading, PyTree]:
-        """What the discriminator makes of images, float32, and ``extra``; ``mask`` and ``key`` as in training."""
+        """What the discriminator makes of what it sees, float32, and ``extra``; ``mask`` and ``key`` as in training."""
         variables = {"params": params["discriminator"], **extra["discriminator"]}
         reading, new = self.reader.apply(variables, x, mask, key, mutable=["batch_stats"])
         reading = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), reading)

@@ -3,6 +3,8 @@ import os
 import pytest
 from absl import logging
 
+from cellfx import cli
+
 
 @pytest.fixture(autouse=True)
 def kept_process(tmp_path, monkeypatch):
@@ -13,3 +15,16 @@ def kept_process(tmp_path, monkeypatch):
     os.environ.clear()
     os.environ.update(before)
     logging.set_verbosity(verbosity)
+
+
+@pytest.fixture
+def refused(capsys):
+    """Function of a command's arguments -> the one line on stderr with which it refuses them, status 2."""
+
+    def refuse(*argv):
+        status = cli.main(list(argv))
+        err = capsys.readouterr().err
+        assert (status, err.count("\n")) == (2, 1), err
+        return err
+
+    return refuse

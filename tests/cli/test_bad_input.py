@@ -52,25 +52,17 @@ def write(path, image):
     tifffile.imwrite(path, image)
 
 
-def refused(capsys, *argv):
-    """The one line with which a command refuses."""
-    status = cli.main(list(argv))
-    err = capsys.readouterr().err
-    assert (status, err.count("\n")) == (2, 1), err
-    return err
-
-
-def train(capsys, tmp_path, *argv, config="configs/tcvae.py:tiny"):
+def train(refused, tmp_path, *argv, config="configs/tcvae.py:tiny"):
     workdir = tmp_path / "run"
-    line = refused(capsys, "train", f"--config={config}", f"--workdir={workdir}", *argv)
+    line = refused("train", f"--config={config}", f"--workdir={workdir}", *argv)
     assert line.startswith("train: ")
     assert not workdir.exists()
     return line
 
 
-def nuclei(capsys, tmp_path, folder, *argv):
+def nuclei(refused, tmp_path, folder, *argv):
     (tmp_path / "nuclei.py").write_text(CONFIG)
-    return train(capsys, tmp_path, f"--config.data.folder={folder}", *argv, config=tmp_path / "nuclei.py")
+    return train(refused, tmp_path, f"--config.data.folder={folder}", *argv, config=tmp_path / "nuclei.py")
 
 
 @pytest.mark.parametrize(
@@ -82,8 +74,8 @@ def nuclei(capsys, tmp_path, folder, *argv):
         ("--config.model.filters=()", ["filters ()", "one convolution or more"]),
     ],
 )
-def test_a_wrong_setting_of_a_classifier_is_named(capsys, tmp_path, argument, parts):
-    line = train(capsys, tmp_path, argument, config="configs/cnn.py:tiny")
+def test_a_wrong_setting_of_a_classifier_is_named(refused, tmp_path, argument, parts):
+    line = train(refused, tmp_path, argument, config="configs/cnn.py:tiny")
     assert [part for part in parts if part not in line] == []
 
 
@@ -95,7 +87,7 @@ def test_a_wrong_setting_of_a_classifier_is_named(capsys, tmp_path, argument, pa
         ({"a": ("Interphase",), "b": ("Apoptosis",)}, ["missing", "no example of b", "test split"]),
     ],
 )
-def test_classes_that_cannot_be_grouped_are_named(capsys, tmp_path, folder, grouped, parts):
+def test_classes_that_cannot_be_grouped_are_named(refused, tmp_path, folder, grouped, parts):
     (folder / "Apoptosis").mkdir()
     for plate in (3, 4):  # the fullest plates, the first to be dealt out: one is in fold 0, one in fold 1
         write(folder / "Apoptosis" / file_name(plate), np.zeros((16, 16), np.uint8))
@@ -104,7 +96,7 @@ def test_classes_that_cannot_be_grouped_are_named(capsys, tmp_path, folder, grou
     (tmp_path / "cnn.py").write_text(
         "\n".join(f"    {model}" if "model =" in line else line for line in text.split("\n"))
     )
-    line = train(capsys, tmp_path, f"--config.data.folder={folder}", config=tmp_path / "cnn.py")
+    line = train(refused, tmp_path, f"--config.data.folder={folder}", config=tmp_path / "cnn.py")
     assert [part for part in parts if part not in line] == []
 
 
@@ -154,42 +146,42 @@ def test_classes_that_cannot_be_grouped_are_named(capsys, tmp_path, folder, grou
         ("--config.repeats.num_runs=0", ["repeats.num_runs", "0", "1 or more"]),
     ],
 )
-def test_a_wrong_setting_is_one_line(capsys, tmp_path, argument, parts):
-    line = train(capsys, tmp_path, argument)
+def test_a_wrong_setting_is_one_line(refused, tmp_path, argument, parts):
+    line = train(refused, tmp_path, argument)
     assert [part for part in parts if part not in line] == [], line
 
 
-def test_an_unknown_size_is_named(capsys, tmp_path):
+def test_an_unknown_size_is_named(refused, tmp_path):
     for name in ("tcvae", "tcvae_nuclei", "tcvae_sprites"):
-        line = train(capsys, tmp_path, config=f"configs/{name}.py:tny")
+        line = train(refused, tmp_path, config=f"configs/{name}.py:tny")
         assert "unknown size: got 'tny', expected one of ('full', " in line
 
 
-def test_a_section_that_nothing_reads_is_named(capsys, tmp_path):
+def test_a_section_that_nothing_reads_is_named(refused, tmp_path):
     (tmp_path / "own.py").write_text(CONFIG.replace('"train": {', '"trian": {'))
-    line = train(capsys, tmp_path, config=tmp_path / "own.py")
+    line = train(refused, tmp_path, config=tmp_path / "own.py")
     assert "unknown config section trian; did you mean train?" in line
 
 
-def test_a_section_that_is_missing_is_named(capsys, tmp_path):
+def test_a_section_that_is_missing_is_named(refused, tmp_path):
     (tmp_path / "own.py").write_text(CONFIG.replace('"optim": {"name": "adam", "learning_rate": 1e-3},', ""))
-    assert "config section optim is missing" in train(capsys, tmp_path, config=tmp_path / "own.py")
+    assert "config section optim is missing" in train(refused, tmp_path, config=tmp_path / "own.py")
 
 
-def test_a_missing_folder_is_named(capsys, tmp_path, folder):
-    line = nuclei(capsys, tmp_path, folder / "nothing")
+def test_a_missing_folder_is_named(refused, tmp_path, folder):
+    line = nuclei(refused, tmp_path, folder / "nothing")
     assert str(folder / "nothing") in line
 
 
-def test_an_empty_class_is_named(capsys, tmp_path, folder):
+def test_an_empty_class_is_named(refused, tmp_path, folder):
     (folder / "Apoptosis").mkdir()
-    assert "Apoptosis" in nuclei(capsys, tmp_path, folder)
+    assert "Apoptosis" in nuclei(refused, tmp_path, folder)
 
 
-def test_an_unreadable_image_is_named(capsys, tmp_path, folder):
+def test_an_unreadable_image_is_named(refused, tmp_path, folder):
     path = folder / "Metaphase" / file_name(10)
     path.write_bytes(b"no image")
-    assert str(path) in nuclei(capsys, tmp_path, folder)
+    assert str(path) in nuclei(refused, tmp_path, folder)
 
 
 def test_a_truncated_image_is_named_in_a_process_of_its_own(tmp_path, folder):
@@ -210,12 +202,12 @@ def test_a_truncated_image_is_named_in_a_process_of_its_own(tmp_path, folder):
     assert result.stdout == ""
 
 
-def test_what_cannot_be_read_is_skipped_only_where_the_config_says_so_and_counted(capsys, tmp_path, folder):
+def test_what_cannot_be_read_is_skipped_only_where_the_config_says_so_and_counted(capsys, refused, tmp_path, folder):
     (folder / "Metaphase" / file_name(10)).write_bytes(b"no image")
     (folder / "Interphase" / file_name(11)).write_bytes(b"")
     (tmp_path / "nuclei.py").write_text(CONFIG)
     argv = ["prepare", f"--config={tmp_path / 'nuclei.py'}", f"--config.data.folder={folder}"]
-    assert f"Interphase/{file_name(11)}" in refused(capsys, *argv)
+    assert f"Interphase/{file_name(11)}" in refused(*argv)
     assert cli.main([*argv, "--config.data.on_error=skip"]) == 0
     said = capsys.readouterr().out
     assert "2 files skipped" in said
@@ -223,54 +215,54 @@ def test_what_cannot_be_read_is_skipped_only_where_the_config_says_so_and_counte
     assert f"Interphase/{file_name(11)}" in said
 
 
-def test_mixed_channel_counts_are_named(capsys, tmp_path, folder):
+def test_mixed_channel_counts_are_named(refused, tmp_path, folder):
     path = folder / "Metaphase" / file_name(10)
     write(path, np.zeros((2, 16, 16), np.uint8))
-    line = nuclei(capsys, tmp_path, folder)
+    line = nuclei(refused, tmp_path, folder)
     assert str(path) in line
     assert "channel" in line
 
 
-def test_one_image_alone_is_refused(capsys, tmp_path, folder):
+def test_one_image_alone_is_refused(refused, tmp_path, folder):
     for path in sorted(folder.rglob("*.tif"))[1:]:
         path.unlink()
     for name in CLASSES[1:]:
         (folder / name).rmdir()
-    line = nuclei(capsys, tmp_path, folder)
+    line = nuclei(refused, tmp_path, folder)
     assert str(folder) in line
 
 
-def test_more_batch_than_images_is_refused(capsys, tmp_path, folder):
-    line = nuclei(capsys, tmp_path, folder, "--config.input.batch_size=64")
+def test_more_batch_than_images_is_refused(refused, tmp_path, folder):
+    line = nuclei(refused, tmp_path, folder, "--config.input.batch_size=64")
     assert "64" in line
     assert "batch" in line
 
 
-def test_a_file_name_that_the_pattern_does_not_match_is_named(capsys, tmp_path, folder):
+def test_a_file_name_that_the_pattern_does_not_match_is_named(refused, tmp_path, folder):
     path = folder / "Metaphase" / "cell.tif"
     write(path, np.zeros((16, 16), np.uint8))
-    assert "cell.tif" in nuclei(capsys, tmp_path, folder)
+    assert "cell.tif" in nuclei(refused, tmp_path, folder)
 
 
-def test_the_workdir_of_another_config_is_refused_and_left_alone(capsys, tmp_path):
+def test_the_workdir_of_another_config_is_refused_and_left_alone(refused, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "config.json").write_text('{"model": {"name": "vae"}}')
-    line = refused(capsys, "train", "--config=configs/tcvae.py:tiny", f"--workdir={workdir}")
+    line = refused("train", "--config=configs/tcvae.py:tiny", f"--workdir={workdir}")
     assert f"{workdir} belongs to another config" in line
     assert [path.name for path in workdir.iterdir()] == ["config.json"]
 
 
 @pytest.mark.parametrize("name", ["evaluate", "embed", "traverse"])
-def test_a_folder_that_is_no_run_is_named(capsys, tmp_path, name):
-    line = refused(capsys, name, f"--workdir={tmp_path / 'nothing'}")
+def test_a_folder_that_is_no_run_is_named(refused, tmp_path, name):
+    line = refused(name, f"--workdir={tmp_path / 'nothing'}")
     assert f"no folder {tmp_path / 'nothing'}" in line
-    assert f"{tmp_path} is no workdir" in refused(capsys, name, f"--workdir={tmp_path}")
+    assert f"{tmp_path} is no workdir" in refused(name, f"--workdir={tmp_path}")
 
 
-def test_a_damaged_config_of_a_run_is_named(capsys, tmp_path):
+def test_a_damaged_config_of_a_run_is_named(refused, tmp_path):
     (tmp_path / "config.json").write_text("{")
-    line = refused(capsys, "evaluate", f"--workdir={tmp_path}")
+    line = refused("evaluate", f"--workdir={tmp_path}")
     assert f"{tmp_path / 'config.json'} is damaged" in line
 
 
@@ -284,15 +276,15 @@ def claimed(workdir, **sections):
 
 
 @pytest.mark.parametrize("name", ["evaluate", "embed", "traverse"])
-def test_a_run_that_has_saved_nothing_is_named(capsys, tmp_path, name):
+def test_a_run_that_has_saved_nothing_is_named(refused, tmp_path, name):
     workdir = claimed(tmp_path / "run")
-    assert f"{workdir} holds no checkpoint yet" in refused(capsys, name, f"--workdir={workdir}")
+    assert f"{workdir} holds no checkpoint yet" in refused(name, f"--workdir={workdir}")
 
 
 @pytest.mark.parametrize("name", ["embed", "traverse"])
-def test_of_several_runs_one_must_be_chosen(capsys, tmp_path, name):
+def test_of_several_runs_one_must_be_chosen(refused, tmp_path, name):
     workdir = claimed(tmp_path / "run", repeats={"num_runs": 3})
-    line = refused(capsys, name, f"--workdir={workdir}")
+    line = refused(name, f"--workdir={workdir}")
     assert f"{workdir} holds several runs" in line
     assert str(workdir / "run0") in line
 
@@ -301,14 +293,14 @@ def test_of_several_runs_one_must_be_chosen(capsys, tmp_path, name):
     ("output", "part"),
     [("latents.csv", ".parquet or .h5ad"), ("missing/latents.parquet", "missing"), (".", "unknown kind of table")],
 )
-def test_a_table_that_cannot_be_written_is_refused(capsys, tmp_path, output, part):
-    line = refused(capsys, "embed", f"--workdir={claimed(tmp_path / 'run')}", f"--output={tmp_path / output}")
+def test_a_table_that_cannot_be_written_is_refused(refused, tmp_path, output, part):
+    line = refused("embed", f"--workdir={claimed(tmp_path / 'run')}", f"--output={tmp_path / output}")
     assert part in line
 
 
-def test_a_workdir_that_is_a_file_is_refused(capsys, tmp_path):
+def test_a_workdir_that_is_a_file_is_refused(refused, tmp_path):
     (tmp_path / "file").write_text("mine")
-    line = refused(capsys, "train", "--config=configs/tcvae.py:tiny", f"--workdir={tmp_path / 'file'}")
+    line = refused("train", "--config=configs/tcvae.py:tiny", f"--workdir={tmp_path / 'file'}")
     assert str(tmp_path / "file") in line
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -324,15 +316,15 @@ def test_a_run_without_a_whole_checkpoint_is_refused(capsys, tmp_path, finished)
     assert str(workdir / "checkpoints") in err
 
 
-def test_other_images_must_fit_the_run(capsys, finished, folder):
-    line = refused(capsys, "evaluate", f"--workdir={finished}", f"--folder={folder}")
+def test_other_images_must_fit_the_run(refused, finished, folder):
+    line = refused("evaluate", f"--workdir={finished}", f"--folder={folder}")
     assert "Interphase, Metaphase, MetaphaseAlignment" in line
     assert "interphase, metaphase" in line
-    line = refused(capsys, "evaluate", f"--workdir={finished}", f"--folder={folder / 'nothing'}")
+    line = refused("evaluate", f"--workdir={finished}", f"--folder={folder / 'nothing'}")
     assert str(folder / "nothing") in line
 
 
-def test_a_missing_peer_is_refused_before_anything_is_measured(capsys, tmp_path):
+def test_a_missing_peer_is_refused_before_anything_is_measured(refused, tmp_path):
     argv = [f"--output={tmp_path / 'b.json'}", f"--peer={tmp_path / 'peer.py'}"]
-    line = refused(capsys, "benchmark", "--config=configs/tcvae.py:tiny", *argv)
+    line = refused("benchmark", "--config=configs/tcvae.py:tiny", *argv)
     assert f"no such peer: {tmp_path / 'peer.py'}" in line

@@ -1,6 +1,7 @@
 """The Adam recipe against a float64 reference, its schedule, its mask and its refusals."""
 
 import importlib.util
+import itertools
 from pathlib import Path
 
 import jax
@@ -79,7 +80,7 @@ def test_every_third_step_moves_and_the_schedule_counts_those():
                 expected = optax.apply_updates(expected, moved)
         found.append(optax.apply_updates(found[-1], updates))
         np.testing.assert_allclose(found[-1]["kernel"], expected["kernel"], rtol=1e-6)
-    changed = [bool(jnp.any(a["kernel"] != b["kernel"])) for a, b in zip(found, found[1:], strict=False)]
+    changed = [bool(jnp.any(a["kernel"] != b["kernel"])) for a, b in itertools.pairwise(found)]
     assert changed == [step in (2, 5) for step in range(7)]
 
 

@@ -1,5 +1,7 @@
 """One step: players in turn, keys, metrics, low precision; and the state it starts from."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,7 +62,7 @@ def test_a_player_that_waits_lets_the_other_move_twice():
         path.append({name: float(value) for name, value in state.params.items()})
         assert float(metrics["b/loss"]) == pytest.approx(path[-2]["b"] ** 2 + path[-1]["a"] * path[-2]["b"], rel=1e-5)
         assert float(metrics["b/learning_rate"]) == pytest.approx(0.01)
-    moved = {name: [old[name] != new[name] for old, new in zip(path, path[1:], strict=False)] for name in ("a", "b")}
+    moved = {name: [old[name] != new[name] for old, new in itertools.pairwise(path)] for name in ("a", "b")}
     assert moved == {"a": [True] * 6, "b": [False, True] * 3}
     # The first step of Adam has the length of the learning rate.
     assert path[2]["b"] == pytest.approx(2.0 - 0.01, rel=1e-5)
