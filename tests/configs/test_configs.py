@@ -105,7 +105,7 @@ def test_every_key_of_the_full_size_is_known(path, folders, own_cache):
     full = settings.to_dict(config.load(path).values)
     small = tiny(path, folders)
     small["model"] = {**full["model"], "filters": small["model"]["filters"]}
-    small["optim"], small["probe"] = full["optim"], full["probe"]
+    small["optim"], small["probe"] = full["optim"], full.get("probe", {})
     small["train"] = {**full["train"], "num_devices": 1}
     small["input"] = {**full["input"], "batch_size": small["input"]["batch_size"]}
     assert set(full["data"]) <= {*small["data"], *settings.to_dict(config.load(f"{path}:tiny").values)["data"]}

@@ -1,4 +1,6 @@
+import logging
 import re
+import threading
 
 import imagecodecs
 import numpy as np
@@ -42,6 +44,26 @@ def test_tiff_of_any_layout_is_read_as_it_is(tmp_path, image, options):
     found = read_image(tmp_path / "a.ome.tif")
     assert found.dtype == np.dtype(np.uint16)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_what_is_said_of_a_file_that_another_thread_reads_is_not_held_against_this_one(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "whole.tif", GREY)
+    opened, own = tifffile.TiffFile, [True, False]  # from the end
+
+    def complaining(*args, **kwargs):
+        complain = lambda: logging.getLogger("tifffile").error("a tag lies behind the end of the file")  # noqa: E731
+        if own.pop():
+            complain()
+        else:
+            other = threading.Thread(target=complain)
+            other.start()
+            other.join()
+        return opened(*args, **kwargs)
+
+    monkeypatch.setattr(tifffile, "TiffFile", complaining)
+    np.testing.assert_array_equal(read_image(tmp_path / "whole.tif")[..., 0], GREY)
+    with pytest.raises(UnreadableImageError, match=r"whole\.tif: EOFError: a tag lies behind the end of the file"):
+        read_image(tmp_path / "whole.tif")
 
 
 @pytest.mark.parametrize("removed", [1, 8, 40])

@@ -18,7 +18,10 @@ NAMES = [module.name for module in pkgutil.iter_modules(cellfx.models.__path__)]
 SMALL = {"latents": 5, "filters": (4, 8), "hidden": 16, "widths": (8, 6), "balanced": True}
 SPEC = Spec((13, 12, 2), 3, 40, class_counts=(10, 25, 5))
 VARIANTS = {
-    "infogan with grain and categories": ("infogan", {"grain": True, "categories": (3,)}),
+    "infogan with all it may have": (
+        "infogan",
+        {"grain": True, "categories": (3,), "normalise": False, "knee": 0.1, "instance_noise": 0.1},
+    ),
     "vae of the dcgan's layers": ("vae", {"architecture": "dcgan"}),
 }
 """Settings of a model that take other ways through it."""

@@ -27,16 +27,30 @@ MASK = np.array([1, 1, 0, 1, 1], np.float32)
 BATCH = {"image": jax.random.uniform(jax.random.key(7), (5, *SPEC.image_shape)), "mask": jnp.asarray(MASK)}
 
 
+SHAPING = ("categories", "grain", "noise", "normalise")
+"""Settings that parameters depend on."""
+PUNISHED = {"information": 0.7, "gamma": 3.0, "gamma_end": 0.04, "anneal_steps": 10}
+FREE = {"information": 0.0, "gamma": 0.0}
+
+
 @cache
+def initialised(**shape):
+    return jax.jit(infogan(SPEC, **{**SMALL, **shape}).init)(jax.random.key(0))
+
+
 def started(**changes):
-    model = infogan(SPEC, **{**SMALL, **changes})
-    return model, *jax.jit(model.init)(jax.random.key(0))
+    shape = {name: value for name, value in changes.items() if name in SHAPING}
+    return infogan(SPEC, **{**SMALL, **changes}), *initialised(**shape)
 
 
-def networks():
+def networks(normalise=True, knee=0.0):
     """Those of ``SMALL``, apart from the model."""
     outwards = Outwards(SMALL["filters"], SPEC.image_shape, 0.9, None)
-    return Networks(outwards, Discriminator(SMALL["filters"], 3, (3,), 0.0, 0.9, None), 1, False)
+    return Networks(outwards, Discriminator(SMALL["filters"], 3, (3,), 0.0, 0.9, None, normalise), 1, False, knee)
+
+
+def seen(x, knee):
+    return jnp.asarray(np.arcsinh(np.asarray(x, np.float64) / knee) / np.arcsinh(1 / knee) if knee else x, jnp.float32)
 
 
 @cache
@@ -70,46 +84,50 @@ def bound(drawn, reading):
     return continuous + np.log(chances[np.arange(len(chosen)), chosen]) + np.log(3)
 
 
-def weighted_norms(params, extra, x, sign):
+def weighted_norms(own, params, extra, x, sign):
     """Squared norms of the logits' slopes by each image, through batch norm too, times (1 - D)^2 or D^2."""
 
     def critic(x):
-        return networks().read(params, extra, x, BATCH["mask"])[0].logits
+        logits = own.read(params, extra, x, BATCH["mask"])[0].logits
+        return logits, logits
 
-    slopes = np.asarray(jnp.sum(BATCH["mask"].reshape(5, 1, 1, 1, 1) * jax.jacrev(critic)(x), axis=0), np.float64)
-    chance = 1.0 / (1.0 + np.exp(-sign * np.asarray(critic(x), np.float64)))
-    return chance**2 * np.sum(slopes**2, axis=(1, 2, 3))
+    slopes, logits = (np.asarray(part, np.float64) for part in jax.jit(jax.jacrev(critic, has_aux=True))(x))
+    chance = 1.0 / (1.0 + np.exp(-sign * logits))
+    return chance**2 * np.sum(slopes[MASK > 0].sum(axis=0) ** 2, axis=(1, 2, 3))
 
 
-def drawn_and_fake(key):
+def drawn_and_fake(own, params, extra, key):
     """What a player draws for its loss, and the images."""
-    _, params, extra = started()
-    drawn = networks().draw(jax.random.split(jax.random.key(key), 5)[0], 5, None)
-    return drawn, networks().generate(params, extra, drawn.joined(), BATCH["mask"])[0]
+    drawn = own.draw(jax.random.split(jax.random.key(key), 5)[0], 5, None)
+    return drawn, jax.jit(own.generate)(params, extra, drawn.joined(), BATCH["mask"])[0]
 
 
-def test_the_discriminator_pays_what_its_outputs_say():
-    _, params, extra = started()
-    drawn, fake = drawn_and_fake(3)
-    of_real, of_fake = (networks().read(params, extra, x, BATCH["mask"])[0] for x in (BATCH["image"], fake))
+@pytest.mark.parametrize("look", [{}, {"normalise": False, "knee": 0.1}], ids=["as published", "eye for the dark"])
+def test_the_discriminator_pays_what_its_outputs_say(look):
+    own, (_, params, extra) = networks(**look), started(**look)
+    drawn, fake = drawn_and_fake(own, params, extra, 3)
+    real, fake = (seen(x, look.get("knee")) for x in (BATCH["image"], fake))
+    read = jax.jit(own.read)
+    of_real, of_fake = (read(params, extra, x, BATCH["mask"])[0] for x in (real, fake))
+    norms = (weighted_norms(own, params, extra, x, sign) for x, sign in ((real, -1), (fake, 1)))
     expected = {
         "real_loss": mean(softplus(-of_real.logits)),
         "fake_loss": mean(softplus(of_fake.logits)),
-        "penalty": mean(weighted_norms(params, extra, BATCH["image"], -1) + weighted_norms(params, extra, fake, 1)),
+        "penalty": mean(sum(norms)),
     }
-    settings = {"information": 0.7, "gamma": 3.0, "gamma_end": 0.04, "anneal_steps": 10}
     for step, gamma in ((0, 3.0), (5, 0.6), (10, 0.12), (25, 0.12)):
-        value, metrics = value_of("discriminator", step=step, **settings)
+        value, metrics = value_of("discriminator", step=step, **PUNISHED, **look)
         assert metrics == pytest.approx(expected, rel=1e-4)
-        own = expected["real_loss"] + expected["fake_loss"] - 0.7 * mean(bound(drawn, of_fake))
-        assert value == pytest.approx(own + 0.5 * gamma * expected["penalty"], rel=1e-5)
+        unpunished = expected["real_loss"] + expected["fake_loss"] - 0.7 * mean(bound(drawn, of_fake))
+        assert value == pytest.approx(unpunished + 0.5 * gamma * expected["penalty"], rel=1e-5)
 
 
-def test_the_generator_pays_what_the_discriminator_says_of_its_images():
-    _, params, extra = started()
-    drawn, fake = drawn_and_fake(4)
-    reading = networks().read(params, extra, fake, BATCH["mask"])[0]
-    value, metrics = value_of("generator", key=4, information=0.7)
+@pytest.mark.parametrize("look", [{}, {"normalise": False, "knee": 0.1}], ids=["as published", "eye for the dark"])
+def test_the_generator_pays_what_the_discriminator_says_of_its_images(look):
+    own, (_, params, extra) = networks(**look), started(**look)
+    drawn, fake = drawn_and_fake(own, params, extra, 4)
+    reading = jax.jit(own.read)(params, extra, seen(fake, look.get("knee")), BATCH["mask"])[0]
+    value, metrics = value_of("generator", key=4, information=0.7, **look)
     expected = {
         "generator_loss": mean(softplus(-reading.logits)),
         "mutual_information": mean(bound(drawn, reading)),
@@ -119,19 +137,19 @@ def test_the_generator_pays_what_the_discriminator_says_of_its_images():
 
 
 def test_without_gamma_there_is_no_penalty():
-    value, metrics = value_of("discriminator", gamma=0.0, information=0.0)
+    value, metrics = value_of("discriminator", **FREE)
     assert set(metrics) == {"real_loss", "fake_loss"}
     assert value == pytest.approx(sum(metrics.values()), rel=1e-6)
 
 
 def test_statistics_are_those_of_real_images_and_each_player_keeps_its_own():
-    model, params, extra = started()
-    for player in model.losses:
-        _, (_, new) = compiled(player, "losses")(params, extra, BATCH, jax.random.key(3), jnp.int32(0))
+    _, params, extra = started()
+    for player in ("discriminator", "generator"):
+        _, (_, new) = compiled(player, "losses", **FREE)(params, extra, BATCH, jax.random.key(3), jnp.int32(0))
         for name, statistics in new.items():
             same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), statistics, extra[name])
             assert all(jax.tree.leaves(same)) == (name != player)
-    _, (_, new) = compiled("discriminator", "losses")(params, extra, BATCH, jax.random.key(3), jnp.int32(0))
+    _, (_, new) = compiled("discriminator", "losses", **FREE)(params, extra, BATCH, jax.random.key(3), jnp.int32(0))
     _, expected = networks().read(params, extra, BATCH["image"], BATCH["mask"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), new, expected)
 
@@ -146,6 +164,20 @@ def test_number_of_parameters():
     grid = (10 + 4 + 1) * 25 * 128
     assert count_parameters(shapes["generator"]) == grid + convolutions + 3 + 2 * (128 + 64 + 32)
     assert count_parameters(statistics) == 2 * (64 + 128) + 2 * (128 + 64 + 32)
+    shapes, statistics = jax.eval_shape(infogan(Spec((40, 40, 3), 0, 100), normalise=False).init, jax.random.key(0))
+    heads = (25 * 128 + 1) * (1 + 10 + 10)
+    assert count_parameters(shapes["discriminator"]) == convolutions + 32 + 64 + 128 + heads
+    assert count_parameters(statistics) == 2 * (128 + 64 + 32)
+
+
+def test_an_eye_for_the_dark_sees_black_and_white_as_they_are():
+    x = jnp.array([0.0, 0.01, 0.02, 0.5, 1.0])
+    found = np.asarray(networks(knee=0.05).see(x), np.float64)
+    np.testing.assert_allclose(found, seen(x, 0.05), rtol=1e-6)
+    assert (found[0], found[-1]) == (0.0, pytest.approx(1.0, rel=1e-6))
+    # Far below the knee it is a straight line, which is steeper than the image's own.
+    assert found[1] == pytest.approx(0.01 / 0.05 / np.arcsinh(20), rel=0.01)
+    np.testing.assert_array_equal(networks().see(x), x)
 
 
 def test_codes_are_drawn_as_the_bound_takes_them():
@@ -165,8 +197,8 @@ def test_codes_are_drawn_as_the_bound_takes_them():
 
 
 def test_categories_are_read_as_probabilities_behind_the_codes():
-    model, params, extra = started(categories=(2, 3))
-    found, logvar = (np.asarray(part, np.float64) for part in model.encode(params, extra, BATCH["image"]))
+    model, params, extra = started(categories=(2, 3), noise=0)
+    found, logvar = (np.asarray(part, np.float64) for part in jax.jit(model.encode)(params, extra, BATCH["image"]))
     assert found.shape == logvar.shape == (5, 3 + 2 + 3)
     for start, stop in ((3, 5), (5, 8)):
         np.testing.assert_allclose(found[:, start:stop].sum(axis=1), 1.0, rtol=1e-6)
@@ -186,9 +218,12 @@ def test_samples_are_the_images_of_the_codes_that_come_with_them():
 
 def test_grain_is_noise_of_every_pixel_for_itself_and_decoding_has_none():
     model, params, extra = started(grain=True, noise=0)
-    images, z = (np.asarray(part) for part in model.sample(params, extra, jax.random.key(5), 500))
-    smooth = np.asarray(model.decode(params, extra, z))
-    np.testing.assert_array_equal(smooth, model.decode(params, extra, z))
+    images, z = (
+        np.asarray(part) for part in jax.jit(model.sample, static_argnums=3)(params, extra, jax.random.key(5), 500)
+    )
+    decode = jax.jit(model.decode)
+    smooth = np.asarray(decode(params, extra, z))
+    np.testing.assert_array_equal(smooth, decode(params, extra, z))
     for x in (images, smooth):
         assert x.shape == (500, *SPEC.image_shape)
         assert x.min() >= 0
@@ -204,36 +239,34 @@ def test_grain_is_noise_of_every_pixel_for_itself_and_decoding_has_none():
 
 def test_noise_is_left_out_of_decoding():
     model, params, extra = started()
-    images, z = model.sample(params, extra, jax.random.key(5), 4)
+    images, z = jax.jit(model.sample, static_argnums=3)(params, extra, jax.random.key(5), 4)
     decoded = model.decode(params, extra, z)
     assert float(jnp.abs(images - decoded).max()) > 1e-4
     silent = jnp.concatenate([z, jnp.zeros((4, 1))], axis=1)
-    np.testing.assert_array_equal(decoded, networks().generate(params, extra, silent)[0])
+    np.testing.assert_allclose(decoded, networks().generate(params, extra, silent)[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
-def test_instance_noise_is_for_training_and_ends(player):
-    plain = {"gamma": 0.0, "anneal_steps": 8}
-    for kind, step, same in (
-        ("losses", 0, False),
-        ("losses", 7, False),
-        ("losses", 8, True),
-        ("losses", 30, True),
-        ("eval_losses", 0, True),
-    ):
-        values = [value_of(player, kind, step, **plain, **noise)[0] for noise in ({}, {"instance_noise": 0.5})]
-        assert (values[0] == values[1]) == same, (kind, step)
+def test_instance_noise_ends_with_the_annealing(player):
+    for step, same in ((0, False), (7, False), (8, True), (30, True)):
+        noisy = value_of(player, step=step, **FREE, instance_noise=0.5, anneal_steps=8)
+        assert (noisy == value_of(player, step=step, **FREE)) == same, step
 
 
 def test_instance_noise_without_annealing_stays():
-    kept = [value_of("generator", step=step, gamma=0.0, instance_noise=0.5)[0] for step in (0, 1000)]
-    assert kept[0] == kept[1] != value_of("generator", step=1000, gamma=0.0, anneal_steps=8)[0]
+    kept = [value_of("generator", step=step, **FREE, instance_noise=0.5) for step in (0, 1000)]
+    assert kept[0] == kept[1] != value_of("generator", step=1000, **FREE)
+
+
+def test_instance_noise_is_for_training():
+    with_and_without = [value_of("generator", "eval_losses", **FREE, instance_noise=noise) for noise in (0.5, 0.0)]
+    assert with_and_without[0] == with_and_without[1]
 
 
 def test_dropout_reaches_the_codes_and_not_the_verdict():
-    sure, unsure = (value_of("generator", information=1.0, dropout=rate)[1] for rate in (0.0, 0.5))
-    assert sure["generator_loss"] == unsure["generator_loss"]
-    assert sure["mutual_information"] != unsure["mutual_information"]
+    sure, unsure = (value_of("generator", **FREE, **rate)[1] for rate in ({}, {"dropout": 0.5}))
+    assert sure["generator_loss"] == pytest.approx(unsure["generator_loss"], rel=1e-6)
+    assert abs(sure["mutual_information"] - unsure["mutual_information"]) > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -246,6 +279,7 @@ def test_dropout_reaches_the_codes_and_not_the_verdict():
         ({"filters": (4, 4, 4, 4)}, r"got \(4, 4, 4, 4\) for images of 8 x 9, expected 1 to 3 .* model\.filters"),
         ({"filters": (4, 0)}, r"got \(4, 0\) for images of 8 x 9"),
         ({"gamma": -2.0}, r"model\.gamma is negative: got -2\.0, expected 0 or more; raise it"),
+        ({"knee": -0.1}, r"model\.knee is negative: got -0\.1, expected 0 or more"),
         ({"information": -0.1}, r"model\.information is negative: got -0\.1"),
         ({"instance_noise": -0.1}, r"model\.instance_noise is negative: got -0\.1"),
         ({"anneal_steps": -1}, r"model\.anneal_steps is negative: got -1"),

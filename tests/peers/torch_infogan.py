@@ -25,8 +25,9 @@ class Discriminator(nn.Module):
         height, width, channels = image_shape
         filters, layers = list(model["filters"]), []
         for i, (before, after) in enumerate(zip([channels, *filters], filters, strict=False)):
-            layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=i == 0))
-            layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2)] if i else [nn.LeakyReLU(0.2)]
+            normalised = i > 0 and model.get("normalise", True)
+            layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=not normalised))
+            layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2)] if normalised else [nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Flatten())
         features = filters[-1] * (height // 2 ** len(filters)) * (width // 2 ** len(filters))
         self.critic, self.dropout = nn.Linear(features, 1), nn.Dropout(model["dropout"])
@@ -97,7 +98,9 @@ def left(model, step):
     return min(step / model["anneal_steps"], 1.0) if model["anneal_steps"] else 0.0
 
 
-def blurred(x, model, step):
+def shown(x, model, step):
+    if knee := model.get("knee"):
+        x = torch.asinh(x / knee) / math.asinh(1 / knee)
     noise = model["instance_noise"] * (1 - left(model, step))
     return x + noise * torch.randn_like(x) if noise else x
 
@@ -149,11 +152,11 @@ def trainer(images, batch_size, model, learning_rate):
             real, codes = augmented(images, batch_size, largest), drawn(batch_size, model)
             with torch.no_grad():
                 fake = generator(joined(*codes))
-            shown = [blurred(x, model, done) for x in (real, fake)]
-            loss = discriminator_loss(discriminator, *shown, *codes[:2], model, done)
+            both = [shown(x, model, done) for x in (real, fake)]
+            loss = discriminator_loss(discriminator, *both, *codes[:2], model, done)
             update(optimizers[0], loss, parameters[0])
             codes = drawn(batch_size, model)
-            fake = blurred(generator(joined(*codes)), model, done)
+            fake = shown(generator(joined(*codes)), model, done)
             update(optimizers[1], generator_loss(discriminator, fake, *codes[:2], model), parameters[1])
             done += 1
         return num_steps * batch_size / (time.perf_counter() - start)
