@@ -106,7 +106,11 @@ def test_a_name_stands_for_the_factory_of_its_module():
     ("package", "name", "message"),
     [
         ("models", "tcvea", "unknown model.name 'tcvea'; did you mean tcvae?"),
-        ("models", "zzzzz", "unknown model.name 'zzzzz'; expected one of cnn, infogan, pooling_cnn, tcvae, unet_vae, vae"),
+        (
+            "models",
+            "zzzzz",
+            "unknown model.name 'zzzzz'; expected one of cnn, infogan, pooling_cnn, tcvae, ",
+        ),
         ("data", "feed", "unknown model.name 'feed'; expected one of device, flowcytometry, frames, nuclei"),
         ("data", "../models/vae", "unknown model.name '../models/vae'; expected one of"),
         ("data", "source.source", "unknown model.name 'source.source'; "),

@@ -103,39 +103,6 @@ def latent_scatter(
     return on.figure
 
 
-def latent_histograms(
-    codes: np.ndarray, latents: Sequence[int], labels: np.ndarray, class_names: Sequence[str], bins: int = 30
-) -> Any:
-    """Distribution of every chosen latent by class, each class with the same area.
-
-    Args:
-        codes: (N, L).
-        latents: which to show.
-        labels: (N,) int, index into ``class_names``.
-        class_names: (K,).
-        bins: bars over the range that holds 99 % of the codes.
-    """
-    columns, height = 4, 1.2
-    width = WIDTH / columns
-    with style():
-        note = "Share of each class; every class fills the same area, whatever its size."
-        rows = -(-len(latents) // columns)
-        on = canvas(WIDTH, rows * height + 0.3, "Latents by class", note)
-        for index, latent in enumerate(latents):
-            row, column = divmod(index, columns)
-            axes = place(on, column * width + 0.03, 0.42 + row * height, width - 0.15, height - 0.48)
-            edges = np.linspace(*np.quantile(codes[:, latent], [0.005, 0.995]), bins + 1)
-            for label in np.unique(labels):
-                share = np.histogram(codes[labels == label, latent], edges)[0] / np.sum(labels == label)
-                axes.stairs(share, edges, fill=True, color=_colour(label), alpha=0.22)
-                axes.stairs(share, edges, color=_colour(label), linewidth=1.2)
-            axes.set_title(f"z{latent}", loc="left", fontsize=TEXT_POINTS, pad=3)
-            axes.set_yticks([])
-            axes.spines["left"].set_visible(False)
-        _legend(on.figure.axes[0], class_names, np.bincount(labels, minlength=len(class_names)), above=True)
-    return on.figure
-
-
 def factor_correlations(correlation: np.ndarray, latents: Sequence[int], factor_names: Sequence[str]) -> Any:
     """Rank correlation of latents with known factors.
 
@@ -229,11 +196,8 @@ def _colour(label: int) -> str:
     return CLASS_COLOURS[int(label) % len(CLASS_COLOURS)]
 
 
-def _legend(axes: Any, class_names: Sequence[str], counts: np.ndarray, above: bool = False) -> None:
+def _legend(axes: Any, class_names: Sequence[str], counts: np.ndarray) -> None:
     for index, name in enumerate(class_names):
         axes.scatter([], [], s=26, color=_colour(index), label=f"{name}  {counts[index]}")
-    if above:
-        where = {"loc": "lower left", "bbox_to_anchor": (-0.05, 1.3), "ncols": 4}
-    else:
-        where = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)}
+    where = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)}
     axes.legend(handletextpad=0.2, borderaxespad=0, labelcolor=MUTED, **where)

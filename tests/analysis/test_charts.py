@@ -27,7 +27,6 @@ FIGURES = {
     "collapsed": lambda: charts.kl_bars(np.zeros(4)),
     "scatter": lambda: charts.latent_scatter(RNG.normal(size=(50, 3)), (2, 0), np.arange(50) % 2, ["a", "b"]),
     "no labels": lambda: charts.latent_scatter(RNG.normal(size=(50, 3)), (2, 0)),
-    "histograms": lambda: charts.latent_histograms(RNG.normal(size=(50, 6)), range(6), np.arange(50) % 2, ["a", "b"]),
     "correlations": lambda: charts.factor_correlations(RNG.uniform(-1, 1, (5, 3)), range(5), ["area", "x", "y"]),
     "confusion": lambda: charts.confusion(RNG.integers(0, 50, (2, 2)), ["Interphase", "Metaphase"]),
     "long names": lambda: charts.confusion(RNG.integers(0, 50, (5, 5)), ["MetaphaseAlignment"] * 5),
@@ -58,13 +57,6 @@ def test_long_curves_have_a_running_mean_over_their_steps():
     raw, mean = figure.axes[0].get_lines()
     np.testing.assert_array_equal(raw.get_ydata(), values)
     np.testing.assert_allclose(np.interp(200, *mean.get_data()), 200, atol=0.51)
-
-
-def test_histograms_have_the_same_area_for_every_class():
-    codes, labels = RNG.uniform(size=(300, 1)), np.repeat([0, 1], [290, 10])
-    figure = charts.latent_histograms(codes, [0], labels, ["many", "few"])
-    areas = [patch.get_data().values.sum() for patch in figure.axes[0].patches]
-    np.testing.assert_allclose(areas, 1, atol=0.11)
 
 
 def test_confusion_states_shares_and_counts():
