@@ -1,4 +1,4 @@
-"""The cell filter: a trained classifier of two classes, usable and not, with a threshold for a wanted error."""
+"""The cell filter: a trained classifier of usable and unusable images, with a threshold for a wanted error."""
 
 import importlib
 import io
@@ -18,6 +18,7 @@ from cellfx.subject import Predict, batches
 
 MAX_FALSE_POSITIVE_RATE = 0.03
 """Share of unusable images that may be let through: that of Isaksson 2018, section 4.2."""
+CLASSES = {"usable", "unusable"}
 NAMES = ("Metadata_File", "Metadata_Index")
 """Columns that name an image, the first that a data set has."""
 
@@ -26,14 +27,14 @@ class Filter(NamedTuple):
     """A classifier that tells usable images from others.
 
     Attributes:
-        trained: the classifier; its first class is the usable one.
-        predict: x -> logits (B, 2).
+        trained: a classifier of the classes ``usable`` and ``unusable``.
+        score: x -> (B,), logit of usable against unusable.
         curve: of the validation images.
         threshold: lowest score that is let through.
     """
 
     trained: Trained
-    predict: Predict
+    score: Predict
     curve: Roc
     threshold: float
 
@@ -42,7 +43,7 @@ def load(workdir: Path, max_false_positive_rate: float = MAX_FALSE_POSITIVE_RATE
     """The filter of a finished run, its threshold chosen on the run's validation images.
 
     Args:
-        workdir: of a run whose model tells two classes apart, the usable one first, such as configs/cell_filter.py.
+        workdir: of a run whose model tells ``usable`` from ``unusable``, such as one of configs/cell_filter.py.
         max_false_positive_rate: share of the unusable validation images that may be let through.
 
     Raises:
@@ -51,32 +52,38 @@ def load(workdir: Path, max_false_positive_rate: float = MAX_FALSE_POSITIVE_RATE
     """
     trained = restore(workdir)
     names = trained.source.class_names
-    if trained.model.predict is None or len(names) != 2:
+    if trained.model.predict is None or set(names) != CLASSES:
         raise ValueError(
             f"{workdir} holds no filter: got a model {trained.settings['model']['name']} for the classes "
-            f"{', '.join(names) or 'none'}, expected a classifier of two, the usable one first; train "
+            f"{', '.join(names) or 'none'}, expected a classifier of usable and unusable; name the classes so, see "
             f"configs/cell_filter.py"
         )
     predict, valid = bound(trained, trained.model.predict), trained.source.splits["valid"]
-    truth = labels(valid)
+    truth = labels(trained.source, valid)
     if len(np.unique(truth)) < 2:
         raise ValueError(
             f"no threshold can be chosen: got validation images of {workdir} of one kind only, expected usable and "
             f"unusable ones; set aside more images to validate on"
         )
-    curve = roc(scores(predict, valid), truth)
-    return Filter(trained, predict, curve, threshold_for(curve, max_false_positive_rate))
+    usable = names.index("usable")
+
+    def score(images: np.ndarray) -> np.ndarray:
+        logits = np.asarray(predict(images), np.float64)
+        return logits[:, usable] - logits[:, 1 - usable]
+
+    curve = roc(scores(score, valid), truth)
+    return Filter(trained, score, curve, threshold_for(curve, max_false_positive_rate))
 
 
-def scores(predict: Predict, split: Split) -> np.ndarray:
-    """Logit of the usable class against the other for every image of a split, (N,)."""
-    logits = [np.asarray(predict(batch["image"]))[batch["mask"] > 0] for batch in batches(split)]
-    return np.concatenate([part[:, 0] - part[:, 1] for part in logits]).astype(np.float64)
+def scores(score: Predict, split: Split) -> np.ndarray:
+    """Score of every image of a split, (N,)."""
+    return np.concatenate([score(batch["image"])[batch["mask"] > 0] for batch in batches(split)])
 
 
-def labels(split: Split) -> np.ndarray:
-    """Whether each image of a split of a filter's own data is usable, (N,) bool."""
-    return np.concatenate([batch["label"][batch["mask"] > 0] for batch in batches(split)]) == 0
+def labels(source: Source, split: Split) -> np.ndarray:
+    """Whether each image of a split of a filter's own source is usable, (N,) bool."""
+    known = np.concatenate([batch["label"][batch["mask"] > 0] for batch in batches(split)])
+    return known == source.class_names.index("usable")
 
 
 def apply(workdir: Path, config: Config, max_false_positive_rate: float, output: Path | None = None) -> Path:
@@ -129,7 +136,7 @@ def _sorted(source: Source, found: Filter) -> Iterator[dict[str, Any]]:
                 f"the images of {source.name} have no names: got the columns {', '.join(split.metadata) or 'none'}, "
                 f"expected one of {', '.join(NAMES)}; choose another data set"
             )
-        for image, score in zip(split.metadata[column], scores(found.predict, split), strict=True):
+        for image, score in zip(split.metadata[column], scores(found.score, split), strict=True):
             yield {column: image.item(), "Metadata_Score": float(score)}
 
 

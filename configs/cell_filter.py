@@ -1,6 +1,6 @@
 """Is this one whole cell? The filter of Isaksson 2018, section 4.1, here on drawn frames of five kinds.
 
-The first class is the usable one. Published: accuracy .97 (logistic regression .91, size gate .9117).
+The classes are called usable and unusable. Published: accuracy .97 (logistic regression .91, size gate .9117).
 
     bin/train --config configs/cell_filter.py --workdir runs/cell_filter
     bin/prepare --config configs/cnn_cytometry.py --filter runs/my_filter     # sort your own cells with your own filter

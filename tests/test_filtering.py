@@ -85,24 +85,30 @@ def lists(folder):
 
 
 def differences(found, images):
-    """Logit of the first class minus that of the second, one image at a time."""
-    logits = np.concatenate([np.asarray(found.predict(to_float(image[None]))) for image in images])
-    return logits[:, 0].astype(np.float64) - logits[:, 1]
+    """Logit of usable minus that of unusable, one image at a time."""
+    state, model = found.trained.state, found.trained.model
+    x = np.stack([to_float(image) for image in images])
+    logits = np.asarray(model.predict(state.params, state.extra, x), np.float64)
+    usable = found.trained.source.class_names.index("usable")
+    return logits[:, usable] - logits[:, 1 - usable]
 
 
 def test_scores_and_labels_are_of_every_image_in_order(loaded):
     valid = loaded.trained.source.splits["valid"]
-    found = filtering.scores(loaded.predict, valid)
+    found = filtering.scores(loaded.score, valid)
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, differences(loaded, valid.arrays["image"]), rtol=1e-4, atol=1e-6)
-    assert filtering.labels(valid).tolist() == [label == 0 for label in valid.arrays["label"]]
+    assert (
+        filtering.labels(loaded.trained.source, valid).tolist()
+        == (valid.metadata["Metadata_Kind"] == "single").tolist()
+    )
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 1.0])
 def test_the_threshold_lets_through_the_wanted_share_of_validation_images(drawn, rate):
     found = filtering.load(drawn, rate)
     valid = found.trained.source.splits["valid"]
-    scores, usable = filtering.scores(found.predict, valid), valid.arrays["label"] == 0
+    scores, usable = filtering.scores(found.score, valid), valid.metadata["Metadata_Kind"] == "single"
     assert np.mean(scores[~usable] >= found.threshold) <= rate
     lower = scores[scores < found.threshold]
     assert rate == 1 or np.mean(scores[~usable] >= lower.max()) > rate
@@ -207,7 +213,7 @@ def test_a_filter_tells_two_classes_apart_and_has_seen_both(loaded, monkeypatch)
             {"class_names": ("single", "clump", "empty")},
             "a model pooling_cnn for the classes single, clump, empty, exp",
         ),
-        ({"class_names": ()}, "for the classes none, expected a classifier of two, the usable one first"),
+        ({"class_names": ()}, "for the classes none, expected a classifier of usable and unusable; name"),
         ({"splits": {**source.splits, "valid": one_kind}}, "got validation images of here of one kind only, expected"),
     ):
         other = loaded.trained._replace(source=source._replace(**changed))

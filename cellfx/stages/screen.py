@@ -35,7 +35,7 @@ def screen(
     Args:
         folder: of the stage.
         inputs: the stage named by ``filter``.
-        filter: name of the stage whose classifiers tell the usable class, their first, from another.
+        filter: name of the stage whose classifiers tell usable from unusable.
         max_false_positive_rate: share of unusable images that may be let through.
     """
     for name, run in run_folders(inputs[filter]).items():
@@ -43,12 +43,12 @@ def screen(
             continue
         found = filtering.load(run, max_false_positive_rate)
         splits = found.trained.source.splits
-        truth = {part: filtering.labels(split) for part, split in splits.items()}
+        truth = {part: filtering.labels(found.trained.source, split) for part, split in splits.items()}
         images = {part: to_float(split.arrays["image"]) for part, split in splits.items()}
         seen = np.concatenate([images["valid"], images["test"]])
         regressed = np.split(pixel_regression(images["train"], truth["train"], seen), [len(truth["valid"])])
         scored = {
-            CNN: (found.curve, filtering.scores(found.predict, splits["test"]), 0.0),
+            CNN: (found.curve, filtering.scores(found.score, splits["test"]), 0.0),
             REGRESSION: (roc(regressed[0], truth["valid"]), regressed[1], 0.5),
         }
         scores = {kind: _judged(*each, truth["test"], max_false_positive_rate) for kind, each in scored.items()}
