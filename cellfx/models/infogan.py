@@ -37,8 +37,6 @@ def infogan(
     filters: Sequence[int] = (32, 64, 128),
     dropout: float = 0.25,
     momentum: float = 0.9,
-    normalise: bool = True,
-    knee: float = 0.0,
     information: float = 1.0,
     gamma: float = 2.0,
     gamma_end: float = 0.01,
@@ -64,11 +62,6 @@ def infogan(
         filters: of the discriminator's convolutions, from the image inwards, and of the generator's in reverse.
         dropout: probability of a value to be dropped before Q's own layer.
         momentum: how much of the running batch statistics a step keeps.
-        normalise: batch norm in the discriminator too, as DCGANs have it. Real and generated images come in batches of
-            their own, so it hides from the discriminator by what the two differ as a whole.
-        knee: the discriminator sees intensities far above this one logarithmically, as asinh(x / knee) does, so that it
-            looks at a dark background as closely as at a bright cell; 0 shows it images as they are. Penalty and
-            instance noise are those of what it sees.
         information: weight of the bound on the mutual information, in the losses of both players.
         gamma: weight of the penalty on the discriminator's gradient; 0 leaves it out.
         gamma_end: what is left of gamma after ``anneal_steps``, as a fraction.
@@ -83,16 +76,16 @@ def infogan(
     """
     _check(spec, latents, categories, noise, filters)
     weights = _Weights(information, gamma, gamma_end, anneal_steps, instance_noise)
-    _check_ranges(weights, knee, dropout=dropout, momentum=momentum)
+    _check_ranges(weights, dropout=dropout, momentum=momentum)
     axis_name = spec.axis_name
     height, width, channels = spec.image_shape
     drawn_shape = (height, width, 2 * channels if grain else channels)
     outwards = Outwards(tuple(filters), drawn_shape, momentum, axis_name, logit(background))
-    reader = Discriminator(tuple(filters), latents, tuple(categories), dropout, momentum, axis_name, normalise)
-    networks = Networks(outwards, reader, noise, grain, knee)
+    reader = Discriminator(tuple(filters), latents, tuple(categories), dropout, momentum, axis_name)
+    networks = Networks(outwards, reader, noise, grain)
 
     def encode(params: PyTree, extra: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return _latents(networks.read(params, extra, networks.see(x))[0])
+        return _latents(networks.read(params, extra, x)[0])
 
     def decode(params: PyTree, extra: PyTree, z: jax.Array) -> jax.Array:
         silent = jnp.zeros((len(z), noise), z.dtype)
@@ -124,7 +117,7 @@ def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | 
                 reading, new = networks.read(params, extra, x, seen, drop_key if training else None)
                 return reading.logits, (reading, new)
 
-            x = _blurred(networks.see(x), noise_key, weights, step, axis_name, training)
+            x = _blurred(x, noise_key, weights, step, axis_name, training)
             if not weights.gamma:
                 return *critic(x)[1], jnp.zeros(())
             gradient, (reading, new) = slopes(critic, x, mask)
@@ -152,7 +145,7 @@ def _generator_loss(networks: Networks, weights: _Weights, axis_name: str | None
         keys, mask, seen = _keys(key, training), batch["mask"], batch["mask"] if training else None
         drawn = networks.draw(keys[0], len(mask), axis_name)
         fake, new = networks.generate(params, extra, drawn.joined().astype(batch["image"].dtype), seen, drawn.grain)
-        shown = _blurred(networks.see(fake), keys[1], weights, step, axis_name, training)
+        shown = _blurred(fake, keys[1], weights, step, axis_name, training)
         reading, _ = networks.read(params, extra, shown, seen, keys[2] if training else None)
         terms = {
             "generator_loss": batch_mean(call_real(reading.logits), mask, axis_name),
@@ -203,8 +196,8 @@ def _check(spec: Spec, latents: int, categories: Sequence[int], noise: int, filt
     check_filters(filters, spec.image_shape)
 
 
-def _check_ranges(weights: _Weights, knee: float, **rates: float) -> None:
-    for name, value in {**weights._asdict(), "knee": knee}.items():
+def _check_ranges(weights: _Weights, **rates: float) -> None:
+    for name, value in weights._asdict().items():
         if value < 0:
             raise ValueError(f"model.{name} is negative: got {value}, expected 0 or more; raise it")
     for name, rate in rates.items():

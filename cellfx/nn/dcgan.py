@@ -23,21 +23,18 @@ class Inwards(nn.Module):
         filters: of the 4x4 convolutions of stride 2, from the image inwards.
         momentum: see ``BatchNorm``.
         axis_name: see ``BatchNorm``.
-        normalise: whether batch norm follows every convolution but the first.
     """
 
     filters: Sequence[int]
     momentum: float
     axis_name: str | None
-    normalise: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """(B, H, W, C) -> (B, D); with ``mask`` (B,) normalised by this batch, without by the averages."""
         for i, features in enumerate(self.filters):
-            normalised = self.normalise and i > 0
-            x = Conv(features, stride=2, size=4, use_bias=not normalised, name=f"conv{i}")(x)
-            if normalised:
+            x = Conv(features, stride=2, size=4, use_bias=i == 0, name=f"conv{i}")(x)
+            if i:
                 x = BatchNorm(self.axis_name, self.momentum, name=f"conv{i}_norm")(x, mask)
             x = nn.leaky_relu(x, SLOPE)
         return x.reshape(x.shape[0], -1)

@@ -1,6 +1,5 @@
 """The two networks of an InfoGAN: a generator, and one body with two heads that judges its images and reads them."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -48,7 +47,6 @@ class Discriminator(nn.Module):
         dropout: probability of a value to be dropped before Q's layer in training.
         momentum: see ``BatchNorm``.
         axis_name: see ``BatchNorm``.
-        normalise: see ``Inwards``.
     """
 
     filters: Sequence[int]
@@ -57,12 +55,11 @@ class Discriminator(nn.Module):
     dropout: float
     momentum: float
     axis_name: str | None
-    normalise: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, key: Key | None = None) -> Reading:
         """Reads (B, H, W, C); with ``mask`` (B,) and ``key`` as in training, without as when it is used."""
-        y = Inwards(self.filters, self.momentum, self.axis_name, self.normalise, name="body")(x, mask)
+        y = Inwards(self.filters, self.momentum, self.axis_name, name="body")(x, mask)
         logits = nn.Dense(1, name="critic", dtype=y.dtype)(y)[:, 0]
         if key is not None:
             y = drop(y, key, self.dropout, self.axis_name)
@@ -104,14 +101,12 @@ class Networks(NamedTuple):
         noise: number of the generator's inputs that are not read back.
         grain: whether the generator draws the noise of a camera; its last layer then has twice the channels, the
             second half of which say how strong it is.
-        knee: intensity above which the discriminator sees images logarithmically; 0 shows them as they are.
     """
 
     outwards: Outwards
     reader: Discriminator
     noise: int
     grain: bool
-    knee: float
 
     def init(self, key: Key) -> tuple[dict[str, PyTree], PyTree]:
         """Parameters and statistics of both."""
@@ -121,8 +116,8 @@ class Networks(NamedTuple):
             "discriminator": self.reader.init(keys[0], jnp.zeros((1, *self.image_shape()))),
             "generator": self.outwards.init(keys[1], jnp.zeros((1, width))),
         }
-        params = {player: part.pop("params") for player, part in made.items()}
-        return params, made
+        params, extra = ({player: part[kind] for player, part in made.items()} for kind in ("params", "batch_stats"))
+        return params, extra
 
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C)."""
@@ -165,9 +160,9 @@ class Networks(NamedTuple):
         Returns:
             Images (B, H, W, C) in [0, 1], and ``extra``.
         """
-        variables = {"params": params["generator"], **extra["generator"]}
+        variables = {"params": params["generator"], "batch_stats": extra["generator"]}
         y, new = self.outwards.apply(variables, z, mask, mutable=["batch_stats"])
-        extra = {**extra, "generator": new}
+        extra = {**extra, "generator": new["batch_stats"]}
         if not self.grain:
             return jax.nn.sigmoid(y), extra
         logits, strength = jnp.split(y, 2, axis=-1)
@@ -176,15 +171,11 @@ class Networks(NamedTuple):
             x = jnp.clip(x + MAX_GRAIN * jax.nn.sigmoid(strength) * grain.astype(x.dtype), 0.0, 1.0)
         return x, extra
 
-    def see(self, x: jax.Array) -> jax.Array:
-        """Images (B, H, W, C) in [0, 1] as the discriminator sees them, in [0, 1] too."""
-        return jnp.arcsinh(x / self.knee) / math.asinh(1.0 / self.knee) if self.knee else x
-
     def read(
         self, params: PyTree, extra: PyTree, x: jax.Array, mask: jax.Array | None = None, key: Key | None = None
     ) -> tuple[Reading, PyTree]:
-        """What the discriminator makes of what it sees, float32, and ``extra``; ``mask`` and ``key`` as in training."""
-        variables = {"params": params["discriminator"], **extra["discriminator"]}
+        """What the discriminator makes of images, float32, and ``extra``; ``mask`` and ``key`` as in training."""
+        variables = {"params": params["discriminator"], "batch_stats": extra["discriminator"]}
         reading, new = self.reader.apply(variables, x, mask, key, mutable=["batch_stats"])
         reading = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), reading)
-        return reading, {**extra, "discriminator": new}
+        return reading, {**extra, "discriminator": new["batch_stats"]}

@@ -27,7 +27,7 @@ MASK = np.array([1, 1, 0, 1, 1], np.float32)
 BATCH = {"image": jax.random.uniform(jax.random.key(7), (5, *SPEC.image_shape)), "mask": jnp.asarray(MASK)}
 
 
-SHAPING = ("categories", "grain", "noise", "normalise")
+SHAPING = ("categories", "grain", "noise")
 """Settings that parameters depend on."""
 PUNISHED = {"information": 0.7, "gamma": 3.0, "gamma_end": 0.04, "anneal_steps": 10}
 FREE = {"information": 0.0, "gamma": 0.0}
@@ -43,14 +43,10 @@ def started(**changes):
     return infogan(SPEC, **{**SMALL, **changes}), *initialised(**shape)
 
 
-def networks(normalise=True, knee=0.0):
+def networks():
     """Those of ``SMALL``, apart from the model."""
     outwards = Outwards(SMALL["filters"], SPEC.image_shape, 0.9, None)
-    return Networks(outwards, Discriminator(SMALL["filters"], 3, (3,), 0.0, 0.9, None, normalise), 1, False, knee)
-
-
-def seen(x, knee):
-    return jnp.asarray(np.arcsinh(np.asarray(x, np.float64) / knee) / np.arcsinh(1 / knee) if knee else x, jnp.float32)
+    return Networks(outwards, Discriminator(SMALL["filters"], 3, (3,), 0.0, 0.9, None), 1, False)
 
 
 @cache
@@ -102,11 +98,10 @@ def drawn_and_fake(own, params, extra, key):
     return drawn, jax.jit(own.generate)(params, extra, drawn.joined(), BATCH["mask"])[0]
 
 
-@pytest.mark.parametrize("look", [{}, {"normalise": False, "knee": 0.1}], ids=["as published", "eye for the dark"])
-def test_the_discriminator_pays_what_its_outputs_say(look):
-    own, (_, params, extra) = networks(**look), started(**look)
+def test_the_discriminator_pays_what_its_outputs_say():
+    own, (_, params, extra) = networks(), started()
     drawn, fake = drawn_and_fake(own, params, extra, 3)
-    real, fake = (seen(x, look.get("knee")) for x in (BATCH["image"], fake))
+    real = BATCH["image"]
     read = jax.jit(own.read)
     of_real, of_fake = (read(params, extra, x, BATCH["mask"])[0] for x in (real, fake))
     norms = (weighted_norms(own, params, extra, x, sign) for x, sign in ((real, -1), (fake, 1)))
@@ -116,18 +111,17 @@ def test_the_discriminator_pays_what_its_outputs_say(look):
         "penalty": mean(sum(norms)),
     }
     for step, gamma in ((0, 3.0), (5, 0.6), (10, 0.12), (25, 0.12)):
-        value, metrics = value_of("discriminator", step=step, **PUNISHED, **look)
+        value, metrics = value_of("discriminator", step=step, **PUNISHED)
         assert metrics == pytest.approx(expected, rel=1e-4)
         unpunished = expected["real_loss"] + expected["fake_loss"] - 0.7 * mean(bound(drawn, of_fake))
         assert value == pytest.approx(unpunished + 0.5 * gamma * expected["penalty"], rel=1e-5)
 
 
-@pytest.mark.parametrize("look", [{}, {"normalise": False, "knee": 0.1}], ids=["as published", "eye for the dark"])
-def test_the_generator_pays_what_the_discriminator_says_of_its_images(look):
-    own, (_, params, extra) = networks(**look), started(**look)
+def test_the_generator_pays_what_the_discriminator_says_of_its_images():
+    own, (_, params, extra) = networks(), started()
     drawn, fake = drawn_and_fake(own, params, extra, 4)
-    reading = jax.jit(own.read)(params, extra, seen(fake, look.get("knee")), BATCH["mask"])[0]
-    value, metrics = value_of("generator", key=4, information=0.7, **look)
+    reading = jax.jit(own.read)(params, extra, fake, BATCH["mask"])[0]
+    value, metrics = value_of("generator", key=4, information=0.7)
     expected = {
         "generator_loss": mean(softplus(-reading.logits)),
         "mutual_information": mean(bound(drawn, reading)),
@@ -164,20 +158,6 @@ def test_number_of_parameters():
     grid = (10 + 4 + 1) * 25 * 128
     assert count_parameters(shapes["generator"]) == grid + convolutions + 3 + 2 * (128 + 64 + 32)
     assert count_parameters(statistics) == 2 * (64 + 128) + 2 * (128 + 64 + 32)
-    shapes, statistics = jax.eval_shape(infogan(Spec((40, 40, 3), 0, 100), normalise=False).init, jax.random.key(0))
-    heads = (25 * 128 + 1) * (1 + 10 + 10)
-    assert count_parameters(shapes["discriminator"]) == convolutions + 32 + 64 + 128 + heads
-    assert count_parameters(statistics) == 2 * (128 + 64 + 32)
-
-
-def test_an_eye_for_the_dark_sees_black_and_white_as_they_are():
-    x = jnp.array([0.0, 0.01, 0.02, 0.5, 1.0])
-    found = np.asarray(networks(knee=0.05).see(x), np.float64)
-    np.testing.assert_allclose(found, seen(x, 0.05), rtol=1e-6)
-    assert (found[0], found[-1]) == (0.0, pytest.approx(1.0, rel=1e-6))
-    # Far below the knee it is a straight line, which is steeper than the image's own.
-    assert found[1] == pytest.approx(0.01 / 0.05 / np.arcsinh(20), rel=0.01)
-    np.testing.assert_array_equal(networks().see(x), x)
 
 
 def test_codes_are_drawn_as_the_bound_takes_them():
@@ -279,7 +259,6 @@ def test_dropout_reaches_the_codes_and_not_the_verdict():
         ({"filters": (4, 4, 4, 4)}, r"got \(4, 4, 4, 4\) for images of 8 x 9, expected 1 to 3 .* model\.filters"),
         ({"filters": (4, 0)}, r"got \(4, 0\) for images of 8 x 9"),
         ({"gamma": -2.0}, r"model\.gamma is negative: got -2\.0, expected 0 or more; raise it"),
-        ({"knee": -0.1}, r"model\.knee is negative: got -0\.1, expected 0 or more"),
         ({"information": -0.1}, r"model\.information is negative: got -0\.1"),
         ({"instance_noise": -0.1}, r"model\.instance_noise is negative: got -0\.1"),
         ({"anneal_steps": -1}, r"model\.anneal_steps is negative: got -1"),

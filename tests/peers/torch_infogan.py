@@ -24,9 +24,8 @@ class Discriminator(nn.Module):
         height, width, channels = image_shape
         filters, layers = list(model["filters"]), []
         for i, (before, after) in enumerate(zip([channels, *filters], filters, strict=False)):
-            normalised = i > 0 and model.get("normalise", True)
-            layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=not normalised))
-            layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2)] if normalised else [nn.LeakyReLU(0.2)]
+            layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=i == 0))
+            layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2)] if i else [nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Flatten())
         features = filters[-1] * (height // 2 ** len(filters)) * (width // 2 ** len(filters))
         self.critic, self.dropout = nn.Linear(features, 1), nn.Dropout(model["dropout"])
@@ -98,8 +97,6 @@ def left(model, step):
 
 
 def shown(x, model, step):
-    if knee := model.get("knee"):
-        x = torch.asinh(x / knee) / math.asinh(1 / knee)
     noise = model["instance_noise"] * (1 - left(model, step))
     return x + noise * torch.randn_like(x) if noise else x
 
