@@ -81,3 +81,19 @@ def finished(tiny, compiled_once, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "finished"
     experiment.run(tiny(), workdir)
     return workdir
+
+
+@pytest.fixture(scope="session")
+def flow(tmp_path_factory):
+    """A folder of cells of three phases, in the channels that the configs for cells in flow name."""
+    import numpy as np
+    import tifffile
+
+    folder, rng = tmp_path_factory.mktemp("data") / "flow", np.random.default_rng(0)
+    metadata = {"axes": "CYX", "Channel": {"Name": ["brightfield", "PI", "side scatter"]}}
+    for label, name in enumerate(("G1", "G2", "S_phase")):
+        (folder / name).mkdir(parents=True)
+        for cell in range(15):
+            image = rng.integers(20, 400 + 300 * label, (3, 18, 17), np.uint16)
+            tifffile.imwrite(folder / name / f"cell{cell:03d}.ome.tif", image, metadata=metadata)
+    return folder
