@@ -26,7 +26,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.data.update({"on_error": "raise", "grouped": {"usable": USABLE, "unusable": UNUSABLE}})
     config.input = ConfigDict({"pipeline": "device", "batch_size": 50, "flips": True, "rotations": True})
     config.model = ConfigDict({"name": "pooling_cnn", "filters": (20, 50), "hidden": 500, "dropout": 0.2})
-    config.model.update({"normalise": False, "balanced": False})
+    config.model.update({"normalise": False, "balanced": 0.0})
     config.optim = ConfigDict({"name": "adam", "learning_rate": 1e-4})
     config.train = ConfigDict({"num_epochs": 85, "seed": 0, "steps_per_call": 20})
     config.train.update({"log_every": 20, "eval_every": 200, "save_every": 600})

@@ -24,7 +24,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.data.update({"num_folds": 5, "fold": 0, "valid_rate": 0.1, "seed": 0, "on_error": "raise"})
     config.input = ConfigDict({"pipeline": "device", "batch_size": 100, "flips": True, "rotations": True})
     config.model = ConfigDict({"name": "pooling_cnn", "filters": (16, 32, 64), "hidden": 512, "dropout": 0.2})
-    config.model.update({"normalise": True, "balanced": True})
+    config.model.update({"normalise": True, "balanced": 0.5})
     config.optim = ConfigDict({"name": "adam", "learning_rate": 1e-4})
     config.train = ConfigDict({"num_epochs": 85, "seed": 0, "steps_per_call": 12})
     config.train.update({"log_every": 12, "eval_every": 60, "save_every": 240})

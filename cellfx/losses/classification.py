@@ -30,12 +30,13 @@ def cross_entropy(
     return value, {"accuracy": batch_mean(right, mask, axis_name)}
 
 
-def class_weights(counts: Sequence[int], num_classes: int) -> tuple[float, ...]:
-    """N / (K n) for a class of n of the N training examples; their mean over the training examples is 1.
+def class_weights(counts: Sequence[int], num_classes: int, power: float = 1.0) -> tuple[float, ...]:
+    """Proportional to n^-power for a class of n training examples; their mean over the training examples is 1.
 
     Args:
         counts: (K,) training examples of each class; empty where they are not known.
         num_classes: K.
+        power: at 1 every class weighs the same, at 0 every example.
 
     Raises:
         ValueError: a class without examples, or classes that cannot be counted.
@@ -45,5 +46,6 @@ def class_weights(counts: Sequence[int], num_classes: int) -> tuple[float, ...]:
             f"the classes cannot be weighed: got {tuple(counts) or 'no'} training examples by class, expected 1 or "
             f"more of each of {num_classes} classes, in memory; set model.balanced=False or change section data"
         )
-    total = sum(counts)
-    return tuple(total / (num_classes * count) for count in counts)
+    raw = [count**-power for count in counts]
+    mean = sum(weight * count for weight, count in zip(raw, counts, strict=True)) / sum(counts)
+    return tuple(weight / mean for weight in raw)

@@ -61,7 +61,7 @@ def pooling_cnn(
     hidden: int = 512,
     dropout: float = 0.2,
     normalise: bool = True,
-    balanced: bool = False,
+    balanced: float = 0.0,
 ) -> Model:
     """Convolutional classifier with one player, ``classifier``.
 
@@ -75,15 +75,18 @@ def pooling_cnn(
         hidden: units of the fully connected layer.
         dropout: probability of one of them to be dropped in training.
         normalise: whether batch norm follows every layer but the last.
-        balanced: every class weighs the same in the loss, however many examples it has.
+        balanced: examples of a class of n weigh n^-balanced in the loss: at 0 every example weighs the same, at 1
+            every class, and .5 lies between what serves accuracy and what serves balanced accuracy.
 
     Raises:
         ValueError: fewer than two classes, an empty layer or more poolings than the image has room for, a dropout
-            outside [0, 1), or ``balanced`` where the classes cannot be counted.
+            outside [0, 1), or ``balanced`` outside [0, 1] or where the classes cannot be counted.
     """
     _check(spec, filters, hidden, dropout)
+    if not 0 <= balanced <= 1:
+        raise ValueError(f"model.balanced is out of range: got {balanced}, expected 0 to 1; set it in this range")
     module = PoolingCnn(tuple(filters), hidden, spec.num_classes, dropout, normalise, spec.axis_name)
-    weights = class_weights(spec.class_counts, spec.num_classes) if balanced else (1.0,) * spec.num_classes
+    weights = class_weights(spec.class_counts, spec.num_classes, balanced) if balanced else (1.0,) * spec.num_classes
 
     def init(key: Key) -> tuple[dict[str, PyTree], PyTree]:
         variables = module.init(key, jnp.zeros((1, *spec.image_shape)))
