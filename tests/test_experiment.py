@@ -172,10 +172,10 @@ def test_four_devices_train_like_one(calm, pipeline, tmp_path):
     for kind in ("train", "valid"):
         for name in ("vae/loss", "reconstruction"):
             np.testing.assert_allclose(column(four, f"{kind}/{name}"), column(one, f"{kind}/{name}"), rtol=1e-5)
-        # Differences of log densities of some ten nats each, in float32.
+        # Differences of log densities of some ten nats each, in float32: a hundred-thousandth of those.
         for name in ("total_correlation", "index_code_mi", "dimension_wise_kl", "kl"):
             np.testing.assert_allclose(
-                column(four, f"{kind}/{name}"), column(one, f"{kind}/{name}"), rtol=1e-5, atol=1e-5
+                column(four, f"{kind}/{name}"), column(one, f"{kind}/{name}"), rtol=1e-5, atol=1e-4
             )
     np.testing.assert_allclose(column(four, "train/vae/grad_norm"), column(one, "train/vae/grad_norm"), rtol=1e-5)
 
