@@ -172,11 +172,13 @@ def test_four_devices_train_like_one(calm, pipeline, tmp_path):
     for kind in ("train", "valid"):
         for name in ("vae/loss", "reconstruction"):
             np.testing.assert_allclose(column(four, f"{kind}/{name}"), column(one, f"{kind}/{name}"), rtol=1e-5)
-        # Differences of log densities of some ten nats each, in float32: a hundred-thousandth of those.
+        # Differences of log densities of some ten nats each, in float32; from step to step Adam makes more of what
+        # rounding left, so only the first is as near as one step is (tests/models/test_contract.py).
         for name in ("total_correlation", "index_code_mi", "dimension_wise_kl", "kl"):
-            np.testing.assert_allclose(
-                column(four, f"{kind}/{name}"), column(one, f"{kind}/{name}"), rtol=1e-5, atol=1e-4
-            )
+            found, expected = column(four, f"{kind}/{name}"), column(one, f"{kind}/{name}")
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+            if kind == "train":
+                np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(column(four, "train/vae/grad_norm"), column(one, "train/vae/grad_norm"), rtol=1e-5)
 
 
