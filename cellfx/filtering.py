@@ -1,6 +1,5 @@
 """The cell filter: a trained classifier of usable and unusable images, with a threshold for a wanted error."""
 
-import importlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from cellfx.experiment import Trained, bound, restore, say
 from cellfx.parts import load_source
 from cellfx.results import read_folder
 from cellfx.settings import Config, to_dict, write_whole
-from cellfx.subject import Predict, batches
+from cellfx.subject import Predict, batches, over
 
 MAX_FALSE_POSITIVE_RATE = 0.03
 """Share of unusable images that may be let through: that of Isaksson 2018, section 4.2."""
@@ -71,13 +70,8 @@ def load(workdir: Path, max_false_positive_rate: float = MAX_FALSE_POSITIVE_RATE
         logits = np.asarray(predict(images), np.float64)
         return logits[:, usable] - logits[:, 1 - usable]
 
-    curve = roc(scores(score, valid), truth)
+    curve = roc(over(score, valid), truth)
     return Filter(trained, score, curve, threshold_for(curve, max_false_positive_rate))
-
-
-def scores(score: Predict, split: Split) -> np.ndarray:
-    """Score of every image of a split, (N,)."""
-    return np.concatenate([score(batch["image"])[batch["mask"] > 0] for batch in batches(split)])
 
 
 def labels(source: Source, split: Split) -> np.ndarray:
@@ -136,12 +130,13 @@ def _sorted(source: Source, found: Filter) -> Iterator[dict[str, Any]]:
                 f"the images of {source.name} have no names: got the columns {', '.join(split.metadata) or 'none'}, "
                 f"expected one of {', '.join(NAMES)}; choose another data set"
             )
-        for image, score in zip(split.metadata[column], scores(found.score, split), strict=True):
+        for image, score in zip(split.metadata[column], over(found.score, split), strict=True):
             yield {column: image.item(), "Metadata_Score": float(score)}
 
 
 def _table(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
-    polars = importlib.import_module("polars")
+    import polars
+
     buffer = io.BytesIO()
     polars.DataFrame(rows, schema=columns if not rows else None).write_csv(buffer)
     return buffer.getvalue()

@@ -36,7 +36,6 @@ class Found(NamedTuple):
         kl: (L,) nats per example.
         probed: what a classifier made of the latents; None without labels.
         judged: how the model itself tells the classes apart; None where it does not.
-        generated: images that it drew from nothing; None where it draws none, or the probe leaves it out.
         translated: what it made of the channels that it predicts; None where it predicts none.
     """
 
@@ -50,7 +49,6 @@ class Found(NamedTuple):
     probed: Probed | None = None
     judged: Probed | None = None
     translated: Translated | None = None
-    generated: generating.Generated | None = None
 
 
 class Options(NamedTuple):
@@ -102,7 +100,7 @@ def measure(subject: Subject, seed: int, options: Options) -> Found:
     if subject.sample is not None and options.generated:
         generated = generating.judge_generated(subject, seed)
         if generated is not None:
-            found = found._replace(generated=generated, scores={**found.scores, "generated": generated.scores})
+            found = found._replace(scores={**found.scores, "generated": generated})
     if subject.translate is not None:
         translated = judge_translation(subject, images)
         found = found._replace(translated=translated, scores={**found.scores, "translation": translated.scores})

@@ -1,7 +1,7 @@
 """How good the images are that a model draws from nothing, beside those of the split that is judged."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,19 +26,7 @@ CLASSIFIER = {"filters": (16, 32), "hidden": 64, "dropout": 0.2}
 SETTINGS = f"{CLASSIFIER}, {EPOCHS} epochs of at most {MAX_IMAGES} images of each kind, batches of {BATCH_SIZE}"
 
 
-class Generated(NamedTuple):
-    """Images drawn from nothing, and what there is to say of them.
-
-    Attributes:
-        images: (N, H, W, C) in [0, 1], in the steps of intensity in which the real ones are stored.
-        scores: for scores.json.
-    """
-
-    images: np.ndarray
-    scores: dict[str, Any]
-
-
-def judge_generated(subject: Subject, seed: int) -> Generated | None:
+def judge_generated(subject: Subject, seed: int) -> dict[str, Any] | None:
     """Judges a model with ``sample``; None for data that is only streamed.
 
     A classifier trained afterwards tells real from generated: .5 where it cannot, 1 where it always can. Where the
@@ -48,6 +36,9 @@ def judge_generated(subject: Subject, seed: int) -> Generated | None:
     Args:
         subject: the model and its data.
         seed: of the codes and of the classifier.
+
+    Returns:
+        For scores.json.
     """
     test, train = judged_split(subject.source), subject.source.splits["train"]
     if test.arrays is None or train.arrays is None:
@@ -63,15 +54,10 @@ def judge_generated(subject: Subject, seed: int) -> Generated | None:
         "real_or_fake": {"accuracy": real_or_fake(known, learnt, real, judged, seed), "classifier": SETTINGS},
         "nearest": {"ratio": near.ratio, "too_near_rate": near.too_near_rate, "distance": "Euclidean, of pixels"},
     }
-    images = to_float(judged)
     if subject.source.factor_names:
-        measured = [morphology.measure(some) for some in (to_float(real), images)]
-        seen = np.any(measured[1].found)  # a generator may draw no cell at all
-        scores["spread"] = {
-            name: morphology.spread_ratio(*(getattr(part, name)[part.found] for part in measured)) if seen else 0.0
-            for name in morphology.COMPARED
-        }
-    return Generated(images, scores)
+        measured = (morphology.measure(some) for some in (to_float(real), to_float(judged)))
+        scores["spread"] = morphology.spread_ratios(*measured)
+    return scores
 
 
 def draw(sample: Callable[[Any, int], tuple[Any, Any]], count: int, seed: int, batch_size: int = 500) -> np.ndarray:

@@ -134,3 +134,8 @@ def batches(split: Split, count: int | None = None) -> Iterator[dict[str, np.nda
     num_batches = None if count is None else -(-count // BATCH_SIZE)
     for batch in itertools.islice(iterate(split, BATCH_SIZE), num_batches):
         yield {**batch, "image": to_float(batch["image"])}
+
+
+def over(function: Predict, split: Split) -> np.ndarray:
+    """What a function of images x (B, H, W, C) gives, (B, ...), for every image of a split in order: (N, ...)."""
+    return np.concatenate([np.asarray(function(batch["image"]))[batch["mask"] > 0] for batch in batches(split)])

@@ -9,6 +9,7 @@ from cellfx import cli, experiment, filtering, settings
 from cellfx.cli import config
 from cellfx.data.flowcytometry import flowcytometry
 from cellfx.data.source import to_float
+from cellfx.subject import over
 
 CLASSES = ("usable", "unusable")
 COUNT = 20
@@ -95,7 +96,7 @@ def differences(found, images):
 
 def test_scores_and_labels_are_of_every_image_in_order(loaded):
     valid = loaded.trained.source.splits["valid"]
-    found = filtering.scores(loaded.score, valid)
+    found = over(loaded.score, valid)
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, differences(loaded, valid.arrays["image"]), rtol=1e-4, atol=1e-6)
     assert (
@@ -108,7 +109,7 @@ def test_scores_and_labels_are_of_every_image_in_order(loaded):
 def test_the_threshold_lets_through_the_wanted_share_of_validation_images(drawn, rate):
     found = filtering.load(drawn, rate)
     valid = found.trained.source.splits["valid"]
-    scores, usable = filtering.scores(found.score, valid), valid.metadata["Metadata_Kind"] == "single"
+    scores, usable = over(found.score, valid), valid.metadata["Metadata_Kind"] == "single"
     assert np.mean(scores[~usable] >= found.threshold) <= rate
     lower = scores[scores < found.threshold]
     assert rate == 1 or np.mean(scores[~usable] >= lower.max()) > rate

@@ -131,8 +131,8 @@ def spread_ratio(real: np.ndarray, fake: np.ndarray) -> float:
     return spread[1] / spread[0]
 
 
-def smallest_spread_ratio(real: Measured, fake: Measured, names: tuple[str, ...] = COMPARED) -> float:
-    """The smallest ``spread_ratio`` over factors: near 0 where a generator has collapsed in any of them.
+def spread_ratios(real: Measured, fake: Measured, names: tuple[str, ...] = COMPARED) -> dict[str, float]:
+    """``spread_ratio`` of each factor: one near 0 where a generator has collapsed.
 
     Args:
         real: measured on real images; those in which nothing was found are left out.
@@ -140,11 +140,11 @@ def smallest_spread_ratio(real: Measured, fake: Measured, names: tuple[str, ...]
         names: of the factors.
 
     Returns:
-        The ratio; 0 where nothing was found in any generated image.
+        Factor -> ratio; 0 where nothing was found in any generated image.
     """
     if not np.any(fake.found):
-        return 0.0
-    return min(spread_ratio(getattr(real, name)[real.found], getattr(fake, name)[fake.found]) for name in names)
+        return dict.fromkeys(names, 0.0)
+    return {name: spread_ratio(getattr(real, name)[real.found], getattr(fake, name)[fake.found]) for name in names}
 
 
 def _measure(grey: np.ndarray, field_px: float, min_contrast: float) -> Measured:

@@ -44,7 +44,7 @@ def class_weights(counts: Sequence[int], num_classes: int, power: float = 1.0) -
     if len(counts) != num_classes or min(counts) < 1:
         raise ValueError(
             f"the classes cannot be weighed: got {tuple(counts) or 'no'} training examples by class, expected 1 or "
-            f"more of each of {num_classes} classes, in memory; set model.balanced=False or change section data"
+            f"more of each of {num_classes} classes, in memory; leave model.balanced out or change section data"
         )
     raw = [count**-power for count in counts]
     mean = sum(weight * count for weight, count in zip(raw, counts, strict=True)) / sum(counts)

@@ -12,6 +12,9 @@ from cellfx.losses.reconstruction import logit, reconstruction_loss
 from cellfx.nn.autoencoder import applied, autoencoder, decoder_of, encoder_of, initialiser_of, sampler_of
 from cellfx.types import Batch, Key, Metrics, Model, PyTree, Spec
 
+EVALUATION_SEED = 0
+"""With batch statistics of its own a trained model is judged on the same noise every time."""
+
 
 def vae(
     spec: Spec,
@@ -65,10 +68,12 @@ def vae(
         total = terms["reconstruction"] + beta * warm_up(step, warm_up_steps) * terms["kl"]
         return total, (terms, new if training else extra)
 
-    loss, eval_loss = (functools.partial(objective, training=training) for training in (True, False))
+    def eval_loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
+        return objective(params, extra, batch, jax.random.key(EVALUATION_SEED), step, training=False)
+
     return Model(
         initialiser_of(module, "vae"),
-        {"vae": loss},
+        {"vae": functools.partial(objective, training=True)},
         encoder_of(module, "vae"),
         decoder_of(module, "vae"),
         eval_losses={"vae": eval_loss} if architecture == "dcgan" else None,

@@ -20,7 +20,11 @@ MIN_PRODUCT_CHANNELS = 8
 """Output channels from which a matrix product per tap beats XLA's CPU kernel gradient (256 x 33 x 33 x 8 to 4 channels:
 18 ms against 7; 256 x 9 x 9 x 32 to 64 channels: 4 ms against 66)."""
 
-_AXES = ("NHWC", "HWIO", "NHWC")
+
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -36,7 +40,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> 
     Returns:
         (B, H', W', O) with H' = (H + sum(padding) - k) // stride + 1.
     """
-    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), (padding, padding), dimension_numbers=_AXES)
+    return _convolve(x, kernel, stride, padding)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -55,12 +59,8 @@ def transposed(
     Returns:
         (B, H, W, I).
     """
-    size = kernel.shape[0]
-    before = size - 1 - padding[0]
-    dilated = [(length - 1) * stride + 1 for length in y.shape[1:3]]
-    pads = [(before, wanted - length - before + size - 1) for wanted, length in zip(image_size, dilated, strict=True)]
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    return jax.lax.conv_general_dilated(y, turned, (1, 1), pads, lhs_dilation=(stride, stride), dimension_numbers=_AXES)
+    images = jnp.zeros((y.shape[0], *image_size, kernel.shape[2]), y.dtype)
+    return jax.vjp(lambda x: _convolve(x, kernel, stride, padding), images)[1](y)[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -127,17 +127,14 @@ kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
 
 
 def _kernel_gradient_native(x: jax.Array, y: jax.Array, stride: int, padding: Padding, size: int) -> jax.Array:
-    """A convolution of the images, whose batch is summed over like channels, with the dilated slopes as its kernel."""
-    padded = _padded(x, y, stride, padding, size)
-    return jax.lax.conv_general_dilated(
-        padded, y, (1, 1), "VALID", rhs_dilation=(stride, stride), dimension_numbers=("CHWN", "IHWO", "HWNC")
-    )
+    kernel = jnp.zeros((size, size, x.shape[-1], y.shape[-1]), x.dtype)
+    return jax.vjp(lambda kernel: _convolve(x, kernel, stride, padding), kernel)[1](y)[0]
 
 
 def _kernel_gradient_products(x: jax.Array, y: jax.Array, stride: int, padding: Padding, size: int) -> jax.Array:
     """Sum over b, h, w of x[b, h s + u, w s + v, i] y[b, h, w, o], one matrix product for each tap (u, v)."""
     height, width, outputs = y.shape[1:]
-    padded = _padded(x, y, stride, padding, size)
+    padded = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
     rows = y.reshape(-1, outputs)
     taps = [
         padded[:, u : u + stride * (height - 1) + 1 : stride, v : v + stride * (width - 1) + 1 : stride]
@@ -146,12 +143,6 @@ def _kernel_gradient_products(x: jax.Array, y: jax.Array, stride: int, padding: 
     ]
     products = [tap.reshape(-1, x.shape[-1]).T @ rows for tap in taps]
     return jnp.stack(products).reshape(size, size, x.shape[-1], outputs)
-
-
-def _padded(x: jax.Array, y: jax.Array, stride: int, padding: Padding, size: int) -> jax.Array:
-    """The part of the padded images that the convolution reads: (B, stride (H' - 1) + k, stride (W' - 1) + k, I)."""
-    ends = [stride * (length - 1) + size for length in y.shape[1:3]]
-    return jnp.pad(x, ((0, 0), padding, padding, (0, 0)))[:, : ends[0], : ends[1]]
 
 
 def upsample_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ from cellfx.experiment import say
 from cellfx.presentation import versions
 from cellfx.settings import write_whole
 from cellfx.stages import _cytometry_page as parts
-from cellfx.stages.train import run_folders
+from cellfx.stages.train import first_run, run_folders
 
 Named = Mapping[str, str]
 
@@ -60,22 +60,22 @@ def cytometry(
             if (inputs[quality] / f"{stage}.json").is_file()
         },
         "translation": {
-            name: _read(_run(inputs[stage]) / "scores.json")["translation"]
+            name: _read(first_run(inputs[stage]) / "scores.json")["translation"]
             for name, stage in (translations or {}).items()
         },
     }
     write_whole(folder / "tables.json", json.dumps(tables, indent=1).encode())
-    runs = {model: _run(inputs[each[shown]]) for model, each in latents.items() if shown in each}
+    runs = {model: first_run(inputs[each[shown]]) for model, each in latents.items() if shown in each}
     screened = [parts.filter_section(name, scores, inputs[screens[name]]) for name, scores in tables["filter"].items()]
     sections = [
         *screened,
-        parts.preprocessing_section(_run(inputs[classifiers[shown]]), folder),
+        parts.preprocessing_section(first_run(inputs[classifiers[shown]]), folder),
         parts.classifiers_section(tables["classifiers"], folder),
         parts.latents_section(tables, folder),
         *parts.pictures(runs, shown),
         *([parts.quality_section(tables["quality"])] if tables["quality"] else []),
         *(
-            parts.translation_section(name, scores, _run(inputs[translations[name]]))
+            parts.translation_section(name, scores, first_run(inputs[translations[name]]))
             for name, scores in tables["translation"].items()
         ),
     ]
@@ -100,12 +100,8 @@ def _classified(inputs: Mapping[str, Path], stage: str, baseline: str | None) ->
 
 
 def _probed(stage: Path) -> dict[str, Any]:
-    part = _read(_run(stage) / "scores.json")["probe"]
+    part = _read(first_run(stage) / "scores.json")["probe"]
     return {name: part[name] for name in ("accuracy", "balanced_accuracy", "confusion", "classes", "test_images")}
-
-
-def _run(stage: Path) -> Path:
-    return next(iter(run_folders(stage).values()))
 
 
 def _read(path: Path) -> Any:

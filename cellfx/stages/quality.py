@@ -4,16 +4,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from cellfx import experiment
 from cellfx.analysis.image_quality import kernel_distance, leakage
 from cellfx.data.source import Split
-from cellfx.experiment import Trained, bound, sampler, say
+from cellfx.experiment import bound, sampler, say
 from cellfx.generating import draw
 from cellfx.settings import write_whole
-from cellfx.stages.train import run_folders
-from cellfx.subject import Predict, batches
+from cellfx.stages.train import first_run
+from cellfx.subject import over
 
 SUBSETS = 100
 MAX_SUBSET = 1_000
@@ -30,11 +28,11 @@ def quality(folder: Path, inputs: Mapping[str, Path], judges: Mapping[str, str],
         num_generated: images that are drawn.
     """
     for generator, judge in judges.items():
-        trained, classifier = (_first_run(inputs[name]) for name in (generator, judge))
+        trained, classifier = (experiment.restore(first_run(inputs[name])) for name in (generator, judge))
         features = bound(classifier, classifier.model.features)
-        real = {part: _features(features, trained.source.splits[part]) for part in ("train", "test")}
+        real = {part: over(features, trained.source.splits[part]) for part in ("train", "test")}
         drawn = draw(sampler(trained), num_generated, int(trained.settings["train"].get("seed", 0)))
-        fake = _features(features, Split(len(drawn), {"image": drawn}))
+        fake = over(features, Split(len(drawn), {"image": drawn}))
         size = min(MAX_SUBSET, *(len(part) // 2 for part in (real["train"], real["test"], fake)))
         distances = {
             name: kernel_distance(real["train"], other, SUBSETS, size)._asdict()
@@ -51,12 +49,3 @@ def quality(folder: Path, inputs: Mapping[str, Path], judges: Mapping[str, str],
         write_whole(folder / f"{generator}.json", json.dumps(scores, indent=1).encode())
         found = {name: each["mean"] for name, each in distances.items()}
         say(f"{generator}: kernel distance {found['generated']:.4f}, of real images {found['held_out']:.4f}")
-
-
-def _first_run(stage: Path) -> Trained:
-    return experiment.restore(next(iter(run_folders(stage).values())))
-
-
-def _features(features: Predict, split: Split) -> np.ndarray:
-    """(N, D) of every image of a split."""
-    return np.concatenate([np.asarray(features(batch["image"]))[batch["mask"] > 0] for batch in batches(split)])

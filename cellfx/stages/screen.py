@@ -16,6 +16,7 @@ from cellfx.experiment import say
 from cellfx.presentation import Figure, save
 from cellfx.settings import write_whole
 from cellfx.stages.train import run_folders
+from cellfx.subject import over
 
 CNN, REGRESSION, GATE = "CNN", "logistic regression", "size gate"
 SIZES = ("Metadata_Height_px", "Metadata_Width_px")
@@ -48,7 +49,7 @@ def screen(
         seen = np.concatenate([images["valid"], images["test"]])
         regressed = np.split(pixel_regression(images["train"], truth["train"], seen), [len(truth["valid"])])
         scored = {
-            CNN: (found.curve, filtering.scores(found.score, splits["test"]), 0.0),
+            CNN: (found.curve, over(found.score, splits["test"]), 0.0),
             REGRESSION: (roc(regressed[0], truth["valid"]), regressed[1], 0.5),
         }
         scores = {kind: _judged(*each, truth["test"], max_false_positive_rate) for kind, each in scored.items()}

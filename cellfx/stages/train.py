@@ -75,6 +75,11 @@ def run_folders(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in found} or {"run0": folder}
 
 
+def first_run(folder: Path) -> Path:
+    """The folder of the stage's first run."""
+    return run_folders(folder)["run0"]
+
+
 def _config(
     data: Section,
     input: Section,

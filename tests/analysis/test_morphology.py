@@ -4,7 +4,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
-from cellfx.analysis.morphology import Measured, measure, smallest_spread_ratio, spread_ratio
+from cellfx.analysis.morphology import Measured, measure, spread_ratio, spread_ratios
 from cellfx.data import synthetic
 
 FACTORS = {name: index for index, name in enumerate(synthetic.FACTOR_NAMES)}
@@ -123,13 +123,13 @@ def test_spread_ratio_closed_forms():
 
 def test_collapse_in_any_factor_is_seen(alone):
     _, _, measured = alone
-    np.testing.assert_allclose(smallest_spread_ratio(measured, measured), 1, rtol=1e-12)
+    np.testing.assert_allclose(min(spread_ratios(measured, measured).values()), 1, rtol=1e-12)
     middle = float(np.median(measured.eccentricity))
     flat = measured._replace(eccentricity=middle + 0.1 * (measured.eccentricity - middle))
-    np.testing.assert_allclose(smallest_spread_ratio(measured, flat), 0.1, rtol=1e-6)
-    np.testing.assert_allclose(smallest_spread_ratio(measured, flat, ("area_px",)), 1, rtol=1e-12)
+    np.testing.assert_allclose(min(spread_ratios(measured, flat).values()), 0.1, rtol=1e-6)
+    np.testing.assert_allclose(spread_ratios(measured, flat, ("area_px",))["area_px"], 1, rtol=1e-12)
     nothing = measured._replace(found=np.zeros(COUNT, bool))
-    assert smallest_spread_ratio(measured, nothing) == 0.0
+    assert max(spread_ratios(measured, nothing).values()) == 0.0
 
 
 def test_images_in_which_nothing_was_found_do_not_count(alone):
@@ -138,7 +138,7 @@ def test_images_in_which_nothing_was_found_do_not_count(alone):
     half = Measured(*(np.where(found, column, 0) for column in measured[:-1]), found)
     for real, fake in ((measured, half), (half, measured)):
         parts = [x.area_px[x.found] for x in (real, fake)]
-        np.testing.assert_allclose(smallest_spread_ratio(real, fake, ("area_px",)), spread_ratio(*parts), rtol=1e-12)
+        np.testing.assert_allclose(spread_ratios(real, fake, ("area_px",))["area_px"], spread_ratio(*parts), rtol=1e-12)
 
 
 def test_bad_input():
