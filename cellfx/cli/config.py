@@ -124,7 +124,7 @@ def _read(text: str, old: Any, key: str) -> Any:
     except (ValueError, SyntaxError):
         new = text
     if isinstance(old, tuple | list) and isinstance(new, tuple | list):
-        if old and not all(_fits(item, old[0]) for item in new):
+        if old and not all(_fits(item, old[0]) or _is_index(item, old[0]) for item in new):
             raise _mismatch(key, text, old)
         return type(old)(new)
     if not _fits(new, old):
@@ -138,6 +138,11 @@ def _fits(new: Any, old: Any) -> bool:
     if isinstance(old, float):
         return type(new) in (int, float)
     return type(new) is type(old)
+
+
+def _is_index(new: Any, old: Any) -> bool:
+    """Whether an item is a number where the config has a name, as channels have both."""
+    return isinstance(old, str) and type(new) is int
 
 
 def _mismatch(key: str, text: str, old: Any) -> ValueError:

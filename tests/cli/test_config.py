@@ -11,7 +11,7 @@ CONFIG = """
     def get_config(size=""):
         if size not in ("", "tiny"):
             raise ValueError(f"unknown size {size!r}; expected tiny")
-        model = {"name": "tcvae", "beta": 4.0, "filters": (8, 16), "warm": True, "clip": None, "empty": ()}
+        model = {"name": "tcvae", "beta": 4.0, "filters": (8, 16), "warm": True, "clip": None, "empty": (), "names": ("x",)}
         return ConfigDict({"model": model, "train": {"steps": 2 if size else 10}})
 """
 
@@ -39,6 +39,7 @@ def test_a_config_is_loaded_with_its_name_and_size(path):
         ("model.filters", "1,2,3", (1, 2, 3)),
         ("model.filters", "[5, 6]", (5, 6)),
         ("model.empty", "(1, 'a')", (1, "a")),
+        ("model.names", "('y', 2)", ("y", 2)),
         ("model.warm", "false", False),
         ("model.name", "3", "3"),
         ("model.name", "", ""),
@@ -84,6 +85,11 @@ def test_the_last_of_two_values_counts(path):
         ("model.warm", "1", "wrong type for config key model.warm: got '1'; expected bool, such as True"),
         ("model.filters", "8", "wrong type for config key model.filters: got '8'; expected tuple of int, such as"),
         ("model.filters", "(8, 'a')", "wrong type for config key model.filters: got \"(8, 'a')\"; expected tuple of"),
+        (
+            "model.names",
+            "(1.5,)",
+            "wrong type for config key model.names: got '(1.5,)'; expected tuple of str, such as",
+        ),
         ("model.empty", "8", "wrong type for config key model.empty: got '8'; expected tuple, such as ()"),
     ],
 )
