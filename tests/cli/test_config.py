@@ -11,7 +11,8 @@ CONFIG = """
     def get_config(size=""):
         if size not in ("", "tiny"):
             raise ValueError(f"unknown size {size!r}; expected tiny")
-        model = {"name": "tcvae", "beta": 4.0, "filters": (8, 16), "warm": True, "clip": None, "empty": (), "names": ("x",)}
+        model = {"name": "tcvae", "beta": 4.0, "filters": (8, 16), "warm": True, "clip": None, "empty": ()}
+        model["names"] = ("x",)
         return ConfigDict({"model": model, "train": {"steps": 2 if size else 10}})
 """
 
@@ -88,7 +89,7 @@ def test_the_last_of_two_values_counts(path):
         (
             "model.names",
             "(1.5,)",
-            "wrong type for config key model.names: got '(1.5,)'; expected tuple of str, such as",
+            "wrong type for config key model.names: got '(1.5,)'; expected tuple of str",
         ),
         ("model.empty", "8", "wrong type for config key model.empty: got '8'; expected tuple, such as ()"),
     ],
