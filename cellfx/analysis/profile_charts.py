@@ -1,0 +1,208 @@
+"""Charts of treatment profiles: scores as curves, plates as maps, batches as points, treatments as a tree."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cellfx.analysis.figures import (
+    CLASS_COLOURS,
+    HAIRLINE,
+    LABEL_POINTS,
+    MUTED,
+    PAPER,
+    canvas,
+    place,
+    style,
+)
+
+WIDTH, HEIGHT = 7.0, 2.6
+MAX_NAMED = 80
+"""Treatments whose names can still be read in a clustering map."""
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+
+
+def curves(
+    lines: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    title: str,
+    note: str,
+    x_name: str,
+    y_name: str,
+    level: float | None = None,
+    logarithmic: bool = False,
+) -> Any:
+    """One line per variant.
+
+    Args:
+        lines: name -> x (P,) and y (P,).
+        title: what is seen.
+        note: how to read it.
+        x_name: of the horizontal axis.
+        y_name: of the vertical axis.
+        level: what chance gives, as a dashed line.
+        logarithmic: the vertical axis; values that are not positive are left out.
+
+    Returns:
+        Figure.
+    """
+    with style():
+        on = canvas(WIDTH, HEIGHT + 0.45, title, note)
+        axes = place(on, 0.62, 0.05, 4.2, HEIGHT - 0.1)
+        for index, (name, (x, y)) in enumerate(lines.items()):
+            y = np.asarray(y, np.float64)
+            shown = np.where(y > 0, y, np.nan) if logarithmic else y
+            marks = {"marker": "o", "markersize": 3} if len(y) <= 12 else {}
+            axes.plot(x, shown, label=name, linewidth=1.4, **_look(index), **marks)
+        if level is not None:
+            axes.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
+        if logarithmic:
+            axes.set_yscale("log")
+        axes.set(xlabel=x_name, ylabel=y_name)
+        axes.grid(axis="y", color=HAIRLINE)
+        axes.tick_params(which="both", length=0)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.03, 1.0), borderaxespad=0, labelcolor=MUTED)
+    return on.figure
+
+
+def plate_map(wells: Sequence[str], values: np.ndarray, title: str, unit: str, symmetric: bool = False) -> Any:
+    """A value of every well of a plate, where the well lies.
+
+    Args:
+        wells: (N,) such as "B07"; those of several plates are averaged.
+        values: (N,).
+        title: what is seen.
+        unit: what the colours mean.
+        symmetric: about 0, for values that have a sign.
+
+    Returns:
+        Figure; a well without a value is white.
+
+    Raises:
+        ValueError: a name is no well.
+    """
+    grid = plate_grid(wells, values)
+    low, high = np.nanmin(grid), np.nanmax(grid)
+    if symmetric:
+        high = float(np.nanmax(np.abs(grid))) or 1.0
+        low = -high
+    cell = 0.235
+    with style():
+        on = canvas(max(grid.shape[1] * cell + 1.5, 5.0), grid.shape[0] * cell + 0.3, title, f"Colour: {unit}.")
+        axes = place(on, 0.3, 0.2, grid.shape[1] * cell, grid.shape[0] * cell)
+        shown = axes.imshow(grid, cmap="RdBu_r" if symmetric else "viridis", vmin=low, vmax=high, aspect="auto")
+        axes.set_xticks(range(grid.shape[1]), [str(i + 1) for i in range(grid.shape[1])], fontsize=LABEL_POINTS - 1.5)
+        axes.set_yticks(range(grid.shape[0]), [_letter(i) for i in range(grid.shape[0])], fontsize=LABEL_POINTS - 1.5)
+        axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+        axes.spines[:].set_visible(False)
+        bar = place(on, 0.3 + grid.shape[1] * cell + 0.2, 0.2, 0.12, grid.shape[0] * cell)
+        on.figure.colorbar(shown, cax=bar).outline.set_visible(False)
+    return on.figure
+
+
+def plate_grid(wells: Sequence[str], values: np.ndarray) -> np.ndarray:
+    """Values by row and column of the smallest standard plate that has all wells.
+
+    Args:
+        wells: (N,) such as "B07" or "AA12".
+        values: (N,); those of one well are averaged.
+
+    Returns:
+        (8, 12), (16, 24) or (32, 48) float64; NaN where there is no well.
+
+    Raises:
+        ValueError: a name is no well of a plate with up to 1,536.
+    """
+    places = np.array([_well(name) for name in wells]).reshape(-1, 2)
+    rows, columns = places.max(axis=0) + 1
+    shape = next((size for size in ((8, 12), (16, 24)) if rows <= size[0] and columns <= size[1]), (32, 48))
+    total, count = np.zeros(shape), np.zeros(shape)
+    np.add.at(total, tuple(places.T), values)
+    np.add.at(count, tuple(places.T), 1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def components(projected: np.ndarray, explained: np.ndarray, groups: Sequence[str], title: str, note: str = "") -> Any:
+    """Profiles on their first two principal components, coloured by batch or whatever else they are grouped by.
+
+    Args:
+        projected: (N, 2).
+        explained: (2,) share of the variance, 0 to 1.
+        groups: (N,).
+        title: what is seen.
+        note: how to read it.
+
+    Returns:
+        Figure.
+    """
+    names = sorted(set(groups))
+    order = np.random.default_rng(0).permutation(len(projected))
+    number = {name: index for index, name in enumerate(names)}
+    with style():
+        on = canvas(WIDTH, 3.7, title, note)
+        axes = place(on, 0.62, 0.05, 3.9, 3.2)
+        colours = np.array([CLASS_COLOURS[number[group] % len(CLASS_COLOURS)] for group in groups])
+        x, y = projected[order].T
+        axes.scatter(x, y, s=9, alpha=0.7, color=colours[order], edgecolors=PAPER, linewidths=0.2)
+        for name in names[:20]:
+            axes.scatter([], [], s=22, color=CLASS_COLOURS[number[name] % len(CLASS_COLOURS)], label=name)
+        axes.set(xlabel=f"component 1  ({explained[0]:.1%})", ylabel=f"component 2  ({explained[1]:.1%})")
+        axes.grid(color=HAIRLINE)
+        axes.tick_params(length=0)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.03, 1.0), borderaxespad=0, labelcolor=MUTED, handletextpad=0.2)
+    return on.figure
+
+
+def clustering(similarity: np.ndarray, names: Sequence[str], title: str, note: str) -> Any:
+    """Similarity of treatments, ordered by average-linkage clustering, under its tree.
+
+    Args:
+        similarity: (N, N) symmetric, in [-1, 1].
+        names: (N,) of the treatments; shown up to ``MAX_NAMED``.
+        title: what is seen.
+        note: how to read it.
+
+    Returns:
+        Figure.
+    """
+    from scipy.cluster.hierarchy import dendrogram, linkage
+    from scipy.spatial.distance import squareform
+
+    distance = np.clip(1 - (similarity + similarity.T) / 2, 0, None)
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance, checks=False), method="average", optimal_ordering=len(names) <= 500)
+    named = len(names) <= MAX_NAMED
+    side = max(4.4, 0.115 * len(names)) if named else 5.6
+    right = 0.1 + 0.055 * max(map(len, names)) if named else 0.1
+    with style():
+        on = canvas(side + right, side + 0.75, title, note)
+        above = place(on, 0.0, 0.0, side, 0.65)
+        drawn = dendrogram(tree, ax=above, no_labels=True, link_color_func=lambda _: MUTED)
+        above.set_axis_off()
+        axes = place(on, 0.0, 0.68, side, side)
+        order = drawn["leaves"]
+        axes.imshow(similarity[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+        axes.set_xticks([])
+        axes.yaxis.tick_right()
+        size = min(LABEL_POINTS, 72 * side / len(names) * 0.8)
+        axes.set_yticks(range(len(names)) if named else [], [names[i] for i in order] if named else [], fontsize=size)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    return on.figure
+
+
+def _look(index: int) -> dict[str, Any]:
+    colours = len(CLASS_COLOURS)
+    return {"color": CLASS_COLOURS[index % colours], "linestyle": _DASHES[index // colours % len(_DASHES)]}
+
+
+def _well(name: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([A-Z]|A[A-F])(\d{1,2})", str(name))
+    row = -1 if found is None else sum(26**i * (ord(c) - 64) for i, c in enumerate(found[1][::-1])) - 1
+    if found is None or not 1 <= int(found[2]) <= 48:
+        raise ValueError(f"no name of a well: got {name!r}, expected such as B07; correct the column of wells")
+    return row, int(found[2]) - 1
+
+
+def _letter(row: int) -> str:
+    return chr(65 + row) if row < 26 else f"A{chr(65 + row - 26)}"
