@@ -1,0 +1,101 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from cellfx.profiles.annotate import annotate
+from cellfx.profiles.reading import read
+from cellfx.profiles.table import Profiles
+
+
+def wells():
+    metadata = pl.DataFrame({
+        "Metadata_Plate": [7, 8, 7, 9, None],
+        "Metadata_Well": ["A01", "A01", "A02", "A01", "A01"],
+    })  # fmt: skip
+    return Profiles(np.arange(10.0).reshape(5, 2), ("x", "y"), metadata)
+
+
+def platemap():
+    return pl.DataFrame({
+        "Plate": ["7", "7", "8", "8", None],
+        "well": ["A02", "A01", "A01", "A02", "A01"],
+        "compound": ["c2", "c1", None, "c4", "c5"],
+        "Metadata_dose": [2.0, 1.0, 3.0, 4.0, 5.0],
+    })  # fmt: skip
+
+
+KEYS = {"Metadata_Plate": "Plate", "Metadata_Well": "well"}
+
+
+def test_rows_get_what_is_known_of_them():
+    result = annotate(wells(), platemap(), KEYS)
+    assert result.profiles.metadata.to_dict(as_series=False) == {
+        "Metadata_Plate": [7, 8, 7, 9, None],
+        "Metadata_Well": ["A01", "A01", "A02", "A01", "A01"],
+        "Metadata_compound": ["c1", None, "c2", None, None],
+        "Metadata_dose": [1.0, 3.0, 2.0, None, None],
+    }
+    np.testing.assert_array_equal(result.profiles.features, wells().features)
+    assert result.num_missing == 2
+    assert result.missing.rows() == [(9, "A01"), (None, "A01")]
+    assert result.num_unused == 2
+
+
+def test_keys_of_one_name():
+    named = platemap().rename({"well": "Well"})
+    for on in (["Metadata_Plate", "Metadata_Well"], ["Plate", "Well"]):
+        result = annotate(wells(), named, on)
+        assert result.profiles.metadata.equals(annotate(wells(), platemap(), KEYS).profiles.metadata)
+
+
+def test_compounds_after_platemaps():
+    first = annotate(wells(), platemap(), KEYS).profiles
+    compounds = pl.DataFrame({"name": ["c1", "c9"], "moa": ["m", "n"]})
+    result = annotate(first, compounds, {"Metadata_compound": "name"})
+    assert result.profiles.metadata["Metadata_moa"].to_list() == ["m", None, None, None, None]
+    assert (result.num_missing, result.num_unused) == (4, 1)
+    assert result.missing.rows() == [(None,), ("c2",)]
+
+
+def test_real_annotations(data_folder):
+    profiles = read(data_folder / "jump" / "BR00117010_normalized_feature_select_negcon_batch.csv.gz")
+    compounds = pl.read_csv(
+        data_folder / "jump" / "JUMP-Target-1_compound_metadata_additional_annotations.tsv", separator="\t"
+    ).select("broad_sample", "moa_list")
+    result = annotate(profiles, compounds, {"Metadata_broad_sample": "broad_sample"})
+    known = profiles.metadata["Metadata_broad_sample"].is_not_null()
+    assert result.num_missing == (~known).sum() == 64
+    assert result.missing.rows() == [(None,)]
+    controls = annotate(profiles, compounds, {"Metadata_broad_sample": "broad_sample"}, match_missing=True)
+    assert controls.num_missing == 0
+    by_hand = dict(compounds.rows())
+    expected = [by_hand[name] for name in profiles.metadata["Metadata_broad_sample"]]
+    assert controls.profiles.metadata["Metadata_moa_list"].to_list() == expected
+    assert by_hand[None] == "control vehicle"
+    expected = [mechanism if there else None for mechanism, there in zip(expected, known, strict=True)]
+    assert result.profiles.metadata["Metadata_moa_list"].to_list() == expected
+
+
+def test_bad_input():
+    doubled = pl.concat([platemap(), platemap()[:2]])
+    with pytest.raises(
+        ValueError, match="got 1 keys with several rows, the first Metadata_Plate None, Metadata_well 'A"
+    ):
+        annotate(wells(), pl.concat([platemap(), platemap()[4:]]), KEYS, match_missing=True)
+    assert annotate(wells(), pl.concat([platemap(), platemap()[4:]]), KEYS).num_unused == 3
+    with pytest.raises(
+        ValueError, match="got 2 keys with several rows, the first Metadata_Plate '7', Metadata_well 'A02' with 2, exp"
+    ):
+        annotate(wells(), doubled, KEYS)
+    with pytest.raises(
+        ValueError, match="got 'Metadata_Batch', expected one of Metadata_Plate, Metadata_Well of the pro"
+    ):
+        annotate(wells(), platemap(), ["Batch"])
+    with pytest.raises(ValueError, match=r"got 'Metadata_Well', expected one of .*Metadata_dose of the annotation"):
+        annotate(wells(), platemap(), ["Plate", "Well"])
+    with pytest.raises(ValueError, match="no key to join by: got none"):
+        annotate(wells(), platemap(), [])
+    with pytest.raises(ValueError, match="metadata that would be there twice: got Metadata_Plate in the annotation"):
+        annotate(wells(), platemap(), {"Metadata_Well": "well"})
+    with pytest.raises(ValueError, match="metadata that would be there twice: got Metadata_dose in the annotation"):
+        annotate(wells(), platemap().with_columns(dose=1), KEYS)
