@@ -1,0 +1,211 @@
+"""Which pairs of rows are positive or negative: rules over columns of metadata, never listed as N x N pairs.
+
+A rule names columns in which two rows must have the same value and columns in which they must differ, as copairs has
+it (Kalinin et al. 2025, doi:10.1038/s41467-025-60306-2). It is kept as integer codes, from which ``paired`` makes the
+mask of a block of rows.
+
+    rule = pair_rule(metadata, sameby=["Metadata_Compound"], diffby=["Metadata_Plate"])
+    mask = paired(rule, rows)    # (B, N) bool, also inside jit
+
+A row is never its own pair. A missing value (null, NaN in a column of floats, no label) makes no pair: it is neither
+the same as another one nor known to differ. With several columns all of them must agree, or all of them must differ.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+
+LABEL_BITS = 32
+
+
+class Rule(NamedTuple):
+    """A rule of pairs as arrays; a tree that goes through jit.
+
+    Attributes:
+        same: (S, N) int32 codes that must be equal; S is 0 or 1, all columns share a code.
+        different: (K, N) int32 codes that must differ, one for each column.
+        shared: (W, N) uint32, bits are labels; one must be shared. W is 0 without a multi-label column.
+        unshared: (V, N) uint32, likewise; none may be shared.
+        complete: (N,) bool, rows in which no column of the rule is missing.
+    """
+
+    same: np.ndarray
+    different: np.ndarray
+    shared: np.ndarray
+    unshared: np.ndarray
+    complete: np.ndarray
+
+
+def pair_rule(
+    metadata: pl.DataFrame,
+    sameby: Sequence[str] = (),
+    diffby: Sequence[str] = (),
+    multilabel: str | None = None,
+    separator: str = "|",
+) -> Rule:
+    """Encodes a rule of pairs.
+
+    Args:
+        metadata: N rows.
+        sameby: columns in which both rows have the same value.
+        diffby: columns in which they do not.
+        multilabel: one of these columns whose values are lists of labels, such as "kinase inhibitor|statin". Rows
+            have the same value where they share a label, and differ where they share none.
+        separator: between labels.
+
+    Raises:
+        ValueError: no columns, one that does not exist or that is named twice, or a multi-label column that the rule
+            does not name or that is no text.
+    """
+    _check_rule(metadata, sameby, diffby, multilabel)
+    columns = [*sameby, *diffby]
+    complete = np.all([encode(metadata, [column]) >= 0 for column in columns], axis=0)
+    plain = [column for column in sameby if column != multilabel]
+    same = [encode(metadata, plain)] if plain else []
+    different = [encode(metadata, [column]) for column in diffby if column != multilabel]
+    nothing = np.zeros((0, len(metadata)), np.uint32)
+    bits = nothing if multilabel is None else _label_bits(metadata[multilabel], separator)
+    if multilabel is not None:
+        complete &= np.any(bits != 0, axis=0)
+    shared, unshared = (bits, nothing) if multilabel in sameby else (nothing, bits)
+    codes = [np.array(part, np.int32).reshape(-1, len(metadata)) for part in (same, different)]
+    return Rule(*codes, shared, unshared, complete)
+
+
+def paired(rule: Rule, rows: jax.Array) -> jax.Array:
+    """Which rows make a pair with each row of a block.
+
+    Args:
+        rule: of N rows.
+        rows: (B,) int32.
+
+    Returns:
+        (B, N) bool. Compiled together with what uses it, nothing larger is ever held.
+    """
+    rule = Rule(*(jnp.asarray(part) for part in rule))
+    rows = jnp.asarray(rows, jnp.int32)
+    everyone = jnp.arange(len(rule.complete), dtype=jnp.int32)
+    mask = rule.complete[rows][:, None] & rule.complete[None] & (rows[:, None] != everyone[None])
+    for code in rule.same:
+        mask &= code[rows][:, None] == code[None]
+    for code in rule.different:
+        mask &= code[rows][:, None] != code[None]
+    if len(rule.shared):
+        mask &= _share(rule.shared, rows)
+    if len(rule.unshared):
+        mask &= ~_share(rule.unshared, rows)
+    return mask
+
+
+def listed(rule: Rule, max_pairs: int = 2**23) -> np.ndarray | None:
+    """All pairs of a rule whose columns of equal values are selective, such as replicates of treatments.
+
+    Args:
+        rule: of N rows.
+        max_pairs: how many candidates, rows with equal values, are looked at.
+
+    Returns:
+        (M, 2) int32 row and partner, ordered by row, then partner; each pair is there twice, once for each of its rows.
+        None where there are more candidates than ``max_pairs``: use ``paired`` then.
+    """
+    members = np.flatnonzero(rule.complete).astype(np.int32)
+    code = rule.same[0][members] if len(rule.same) else np.zeros(len(members), np.int32)
+    order = np.argsort(code, kind="stable")
+    members, sizes = members[order], np.bincount(code[order])[code[order]]
+    if int(sizes.sum(dtype=np.int64)) > max_pairs:
+        return None
+    # Rows of one code are neighbours now: the partners of each are the run it lies in.
+    starts = np.searchsorted(code[order], code[order])
+    row = np.repeat(members, sizes)
+    offset = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    partner = members[np.repeat(starts, sizes) + offset]
+    keep = row != partner
+    for different in rule.different:
+        keep &= different[row] != different[partner]
+    if len(rule.shared):
+        keep &= np.any(rule.shared[:, row] & rule.shared[:, partner], axis=0)
+    if len(rule.unshared):
+        keep &= ~np.any(rule.unshared[:, row] & rule.unshared[:, partner], axis=0)
+    found = np.stack([row[keep], partner[keep]], axis=1)
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
+def encode(metadata: pl.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Numbers the distinct combinations of values in some columns, in the order of their first appearance.
+
+    Args:
+        metadata: N rows.
+        columns: one or more.
+
+    Returns:
+        (N,) int32, from 0; -1 where one of the values is missing.
+
+    Raises:
+        ValueError: a column that does not exist.
+    """
+    check_columns(metadata, columns)
+    chosen = metadata.select(
+        pl.col(name).fill_nan(None) if metadata.schema[name].is_float() else pl.col(name)
+        for name in dict.fromkeys(columns)
+    )
+    complete = np.logical_and.reduce([chosen[name].is_not_null().to_numpy() for name in chosen.columns])
+    rows = chosen.with_row_index("row").filter(pl.Series(complete, dtype=pl.Boolean))
+    groups = rows.group_by(chosen.columns, maintain_order=True).agg("row")["row"]
+    codes = np.full(len(metadata), -1, np.int32)
+    if len(groups):
+        codes[groups.explode().to_numpy()] = np.repeat(np.arange(len(groups)), groups.list.len().to_numpy())
+    return codes
+
+
+def check_columns(metadata: pl.DataFrame, columns: Sequence[str]) -> None:
+    """Looks whether columns exist.
+
+    Raises:
+        ValueError: the first that does not, or a text in place of a list of columns.
+    """
+    if isinstance(columns, str):
+        raise ValueError(f"columns are no list: got {columns!r}, expected a list of names; write [{columns!r}]")
+    for name in columns:
+        if name not in metadata.columns:
+            raise ValueError(
+                f"no such column of metadata: got {name!r}, expected one of {', '.join(metadata.columns)}; mend the "
+                "name or annotate the profiles"
+            )
+
+
+def _share(bits: jax.Array, rows: jax.Array) -> jax.Array:
+    mask = jnp.zeros((len(rows), bits.shape[1]), bool)
+    for word in bits:
+        mask |= (word[rows][:, None] & word[None]) != 0
+    return mask
+
+
+def _label_bits(values: pl.Series, separator: str) -> np.ndarray:
+    lists = [[label.strip() for label in (value or "").split(separator) if label.strip()] for value in values]
+    numbers = {label: number for number, label in enumerate(sorted({label for labels in lists for label in labels}))}
+    bits = np.zeros((max(-(-len(numbers) // LABEL_BITS), 1), len(lists)), np.uint32)
+    for row, labels in enumerate(lists):
+        for label in labels:
+            word, bit = divmod(numbers[label], LABEL_BITS)
+            bits[word, row] |= np.uint32(1 << bit)
+    return bits
+
+
+def _check_rule(metadata: pl.DataFrame, sameby: Sequence[str], diffby: Sequence[str], multilabel: str | None) -> None:
+    for columns in (sameby, diffby):
+        check_columns(metadata, columns)
+    columns = [*sameby, *diffby]
+    if not columns or len(set(columns)) < len(columns):
+        raise ValueError(
+            f"a rule of pairs that holds for none or all: got sameby {list(sameby)} and diffby {list(diffby)}, "
+            "expected one column or more, each named once; say what makes a pair"
+        )
+    if multilabel is not None and (multilabel not in columns or metadata.schema[multilabel] != pl.String):
+        raise ValueError(
+            f"no column of labels: got multilabel {multilabel!r} for sameby {list(sameby)} and diffby {list(diffby)}, "
+            "expected one of these columns, with text; name it in the rule or leave multilabel out"
+        )
