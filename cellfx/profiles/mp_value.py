@@ -1,0 +1,205 @@
+"""mp-value: whether the replicates of a treatment differ from the controls, in all features at once.
+
+Hutz et al. 2013 (doi:10.1177/1087057112469257); cytominer-eval's ``mp_value``. On the principal components that explain
+90 percent of the variance, the Mahalanobis distance between the means of treated and control wells is compared with
+those after the wells have changed places at random.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cellfx.profiles.table import Profiles, check_finite
+
+COMPONENTS = ("each", "shared")
+ENTRIES = 1 << 22
+"""Numbers that are gathered at a time: 32 MiB."""
+
+
+class MpValues(NamedTuple):
+    """What T treatments do.
+
+    Attributes:
+        treatments: (T,) int, their codes, rising.
+        distance: (T,) Mahalanobis distance to the controls.
+        p_value: (T,) in (0, 1].
+        num_components: (T,) principal components it was measured on.
+    """
+
+    treatments: np.ndarray
+    distance: np.ndarray
+    p_value: np.ndarray
+    num_components: np.ndarray
+
+
+def mp_values(
+    profiles: Profiles,
+    treatments: np.ndarray,
+    controls: np.ndarray,
+    explained_rate: float = 0.9,
+    num_permutations: int = 1000,
+    components: str = "each",
+    seed: int = 0,
+) -> MpValues:
+    """mp-values of all treatments against the same controls.
+
+    Differs from the paper and cytominer-eval: the observed arrangement counts as one of the permutations, so that no
+    p-value is 0 (Phipson & Smyth 2010, doi:10.2202/1544-6115.1585). The paper weights components by the variance that
+    they explain, which changes no Mahalanobis distance and is left out.
+
+    Args:
+        profiles: of N rows.
+        treatments: (N,) int, the treatment of each row; negative ones are left out. Rows of controls are not treated.
+        controls: (N,) bool, negative controls.
+        explained_rate: share of the variance that the components must explain, in (0, 1).
+        num_permutations: how often wells change places.
+        components: "each" finds them for every treatment and the controls, as published; "shared" once for all rows,
+            which is hundreds of times faster where controls are many.
+        seed: of the permutations.
+
+    Raises:
+        ValueError: treatments or controls that do not fit, features that are not finite, settings out of range, or no
+            more controls than components.
+    """
+    check_finite(profiles, "mp-values")
+    treatments, controls = np.asarray(treatments), np.asarray(controls)
+    _check(treatments, controls, len(profiles.features), explained_rate, num_permutations, components)
+    codes = np.unique(treatments[(treatments >= 0) & ~controls])
+    untreated, features = np.flatnonzero(controls), np.asarray(profiles.features, np.float64)
+    if components == "shared":
+        features = _projected(features[controls | (treatments >= 0)], features, explained_rate)
+        _check_components(features.shape[1], len(untreated))
+        known, whitened = _whitened(features, untreated)
+    rng = np.random.default_rng(seed)
+    found = []
+    for code in codes:
+        treated = np.flatnonzero((treatments == code) & ~controls)
+        num_rows = len(treated) + len(untreated)
+        chosen = np.concatenate([np.arange(len(treated))[None], _drawn(rng, num_permutations, len(treated), num_rows)])
+        if components == "each":
+            rows = features[np.concatenate([treated, untreated])]
+            rows = _projected(rows, rows, explained_rate)
+            _check_components(rows.shape[1], len(untreated))
+            squares = subset_distances(rows, chosen)
+        else:
+            rows = _updated(whitened[treated], known)
+            squares = _distances(rows, chosen)
+        # The observed one is the first; sums of another order must not make an equal one look smaller.
+        as_far = np.sum(squares >= squares[0] * (1 - 1e-9))
+        found.append((np.sqrt(squares[0]), as_far / len(squares), rows.shape[1]))
+    distance, p_value, num_components = zip(*found, strict=True)
+    return MpValues(codes, np.array(distance), np.array(p_value), np.array(num_components))
+
+
+def subset_distances(rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Squared Mahalanobis distances between the means of subsets of rows and of all other rows.
+
+    The covariance is that of the other rows, divided by their number. No matrix of features is inverted for each
+    subset: with X the t chosen rows, centred and whitened by the scatter of all n rows, that of the others is
+    I - X'QX with Q = I + 11'/(n - t), and by Woodbury's identity all that is needed are the t x t products XX'.
+
+    Args:
+        rows: (n, d) of rank d.
+        chosen: (P, t) int, t rows of each subset; n - t must be above d.
+
+    Returns:
+        (P,) float64.
+    """
+    return _distances(np.linalg.qr(rows - rows.mean(axis=0))[0], chosen)
+
+
+def _distances(white: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """``subset_distances`` of rows (n, d) that are centred and have a scatter of 1."""
+    num_rows, size = len(white), chosen.shape[1]
+    num_others = num_rows - size
+    inverse = np.eye(size) - 1 / num_rows
+    weights = np.full((size, 1), 1 / size + 1 / num_others)
+    squares = []
+    for part in np.array_split(chosen, max(-(-chosen.size * white.shape[1] // ENTRIES), 1)):
+        x = white[part]
+        gram = x @ x.transpose(0, 2, 1)
+        away = gram @ weights
+        solved = np.linalg.solve(inverse - gram, away)
+        squares.append(np.sum(weights * away, axis=(1, 2)) + np.sum(away * solved, axis=(1, 2)))
+    return num_others * np.concatenate(squares)
+
+
+def _whitened(features: np.ndarray, untreated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of controls (C, d) and all rows (N, d), centred on the controls, which get a scatter of 1."""
+    mean = features[untreated].mean(axis=0)
+    known, scale = np.linalg.qr(features[untreated] - mean)
+    return known, np.linalg.solve(scale.T, (features - mean).T).T
+
+
+def _updated(treated: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Treated rows (t, d), then controls (C, d), centred and whitened together.
+
+    The scatter of both about their mean is that of the controls, 1, and one of rank t, Z'(I - 11'/n)Z.
+    """
+    size, num_rows = len(treated), len(treated) + len(known)
+    total = treated.sum(axis=0)
+    half = treated - (1 - np.sqrt(1 - size / num_rows)) / size * total
+    _, values, directions = np.linalg.svd(half, full_matrices=False)
+    rows = np.concatenate([treated, known]) - total / num_rows
+    return rows - (rows @ directions.T * (1 - 1 / np.sqrt(1 + values**2))) @ directions
+
+
+def _drawn(rng: np.random.Generator, num_subsets: int, size: int, num_rows: int) -> np.ndarray:
+    """Subsets (P, t) of n rows, each as likely as any other: Floyd's algorithm (Bentley & Floyd 1987), all at once."""
+    chosen = np.full((num_subsets, size), -1)
+    for place, last in enumerate(range(num_rows - size, num_rows)):
+        drawn = rng.integers(0, last + 1, num_subsets)
+        taken = np.any(chosen == drawn[:, None], axis=1)
+        chosen[:, place] = np.where(taken, last, drawn)
+    return chosen
+
+
+def _projected(fitted: np.ndarray, rows: np.ndarray, explained_rate: float) -> np.ndarray:
+    """Rows (n, D) on the fewest components of others that explain more than a share of their variance: (n, d)."""
+    mean = fitted.mean(axis=0)
+    if len(fitted) > 2 * fitted.shape[1]:
+        squares, vectors = np.linalg.eigh((fitted - mean).T @ (fitted - mean))
+        values, components = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1].T
+        values[values < 1e-7 * values[0]] = 0
+    else:
+        _, values, components = np.linalg.svd(fitted - mean, full_matrices=False)
+    variance = values**2
+    if variance.sum() <= 0:
+        raise ValueError(
+            f"rows that are all the same: got {len(fitted)} without any difference, expected profiles that differ; "
+            "compare measured wells"
+        )
+    share = np.cumsum(variance) / variance.sum()
+    num_components = min(
+        int(np.searchsorted(share, explained_rate, side="right")) + 1, int(np.sum(values > 1e-10 * values[0]))
+    )
+    return (rows - mean) @ components[:num_components].T
+
+
+def _check_components(num_components: int, num_controls: int) -> None:
+    if num_components >= num_controls:
+        raise ValueError(
+            f"too few controls to know how they vary: got {num_controls} for {num_components} principal components, "
+            "expected more controls than components; lower explained_rate or give more controls"
+        )
+
+
+def _check(
+    treatments: np.ndarray, controls: np.ndarray, num_rows: int, explained: float, permutations: int, components: str
+) -> None:
+    if treatments.shape != (num_rows,) or controls.shape != (num_rows,) or controls.dtype != bool:
+        raise ValueError(
+            f"rows that cannot be told apart: got treatments of shape {treatments.shape} and {controls.dtype} controls "
+            f"of shape {controls.shape}, expected ({num_rows},) codes and bool; give both for every row"
+        )
+    if not np.any((treatments >= 0) & ~controls) or controls.sum() < 2:
+        raise ValueError(
+            f"nothing to compare: got {int(np.sum((treatments >= 0) & ~controls))} treated rows and "
+            f"{int(controls.sum())} controls, expected 1 and 2 or more; name the controls"
+        )
+    if not 0 < explained < 1 or permutations < 1 or components not in COMPONENTS:
+        raise ValueError(
+            f"settings of mp-values out of range: got explained_rate={explained}, num_permutations={permutations} and "
+            f"components={components!r}, expected a rate in (0, 1), 1 permutation or more and one of "
+            f"{', '.join(COMPONENTS)}; keep the defaults"
+        )

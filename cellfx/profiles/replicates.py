@@ -1,0 +1,195 @@
+"""Percent replicating and percent matching: treatments whose rows resemble each other more than rows at random do.
+
+Way et al. 2022 (doi:10.1016/j.cels.2022.10.001) and Chandrasekaran et al. 2021 (JUMP pilots): the median similarity of
+the pairs of a group is compared with the 5th and 95th percentile of the same of groups of as many rows, each of another
+group. cytominer-eval's ``replicate_reproducibility`` (earlier ``percent_strong``) counts single pairs in place of
+medians: ``reproducibility``.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cellfx.profiles.collecting import collect
+from cellfx.profiles.pairs import Rule
+from cellfx.profiles.similarity import Prepared
+from cellfx.profiles.tail import Tail, Wanted, count_above, quantile, tail_collector
+
+ENTRIES = 1 << 22
+"""Numbers that are gathered at a time: 32 MiB."""
+
+
+class Replicating(NamedTuple):
+    """Groups and how alike their rows are.
+
+    Attributes:
+        groups: (G,) int, codes of the groups that have a pair to compare, rising.
+        num_rows: (G,) rows of each.
+        median: (G,) of the similarities of its pairs.
+        low: (G,) percentile of the medians of random groups of as many rows.
+        high: (G,) likewise.
+        p_value: (G,) share of the random groups with a median as large, each group's own counted among them.
+        replicating_rate: share of the groups above ``high``: percent replicating or matching.
+        opposed_rate: share below ``low``, which noise does as often as it is above ``high``.
+        num_single: groups that are left out because they have no pair to compare.
+    """
+
+    groups: np.ndarray
+    num_rows: np.ndarray
+    median: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p_value: np.ndarray
+    replicating_rate: float
+    opposed_rate: float
+    num_single: int
+
+
+def replicating(
+    prepared: Prepared,
+    groups: np.ndarray,
+    different: np.ndarray | None = None,
+    percentiles: tuple[float, float] = (5.0, 95.0),
+    null_size: int = 1000,
+    seed: int = 0,
+) -> Replicating:
+    """Percent replicating (groups are treatments) and percent matching (groups are mechanisms).
+
+    Differs from the papers: the random groups are drawn by first drawing different groups, in proportion to their
+    rows, then a row of each, where they draw rows and reject those with two of one group.
+
+    Args:
+        prepared: N rows. For percent matching one row a compound is meant: several rows of one are no independent
+            evidence, and the null, whose rows are all independent, is then too narrow.
+        groups: (N,) int; rows with negative ones are left out, and so should controls be, whose group is large.
+        different: (N,) int; pairs of a group with the same value are not compared, such as wells of one compound where
+            groups are mechanisms.
+        percentiles: of the null.
+        null_size: random groups of each size.
+        seed: of these.
+
+    Raises:
+        ValueError: groups that do not fit, no group with a pair, a group with more rows than there are groups to draw
+            from, or percentiles or a size out of range.
+    """
+    groups = np.asarray(groups)
+    _check(groups, different, len(prepared.rows), percentiles, null_size)
+    codes, sizes = np.unique(groups[groups >= 0], return_counts=True)
+    medians = np.array([_median(prepared, np.flatnonzero(groups == code), different) for code in codes])
+    has = ~np.isnan(medians)
+    if not has.any():
+        raise ValueError(
+            f"no group has a pair to compare: got {len(codes)} groups of {int(sizes.max(initial=0))} rows at most, "
+            "expected one with two rows or more that differ; choose another column of groups"
+        )
+    _check_sizes(sizes[has], len(codes))
+    rng = np.random.default_rng(seed)
+    low, high, p_value = (np.zeros(len(codes)) for _ in range(3))
+    for size in np.unique(sizes[has]):
+        null = np.sort(_null(prepared, groups, codes, sizes, int(size), null_size, rng))
+        of = has & (sizes == size)
+        low[of], high[of] = np.percentile(null, percentiles)
+        as_large = null_size - np.searchsorted(null, medians[of], side="left")
+        p_value[of] = (as_large + 1) / (null_size + 1)
+    low, high, p_value, median = low[has], high[has], p_value[has], medians[has]
+    rates = float(np.mean(median > high)), float(np.mean(median < low))
+    return Replicating(codes[has], sizes[has], median, low, high, p_value, *rates, int(np.sum(~has)))
+
+
+def reproducibility(prepared: Prepared, matching: Rule, quantile_over_null: float = 0.95) -> float:
+    """Share of the pairs of replicates that are more similar than a quantile of all other pairs: cytominer-eval's.
+
+    Args:
+        prepared: N rows.
+        matching: pairs of replicates.
+        quantile_over_null: in [0, 1].
+
+    Raises:
+        ValueError: a quantile out of range, no pair that matches or none that does not.
+    """
+    wanted = Wanted(of_others=(quantile_over_null,))
+    tail = collect(prepared, {"tail": tail_collector(prepared, matching, wanted)})["tail"]
+    return reproduced(tail, quantile_over_null)
+
+
+def reproduced(tail: Tail, quantile_over_null: float = 0.95) -> float:
+    """``reproducibility`` of pairs that were collected with this quantile among ``Wanted.of_others``."""
+    matching = int(tail.counts[:, 1].sum())
+    if not matching:
+        raise ValueError(
+            f"no pairs of replicates: got {int(tail.counts.sum())} pairs of which none matches, expected one or more; "
+            "choose columns that form groups of two rows or more"
+        )
+    return float(count_above(tail, quantile(tail, quantile_over_null, of_others=True))[1] / matching)
+
+
+def _median(prepared: Prepared, rows: np.ndarray, different: np.ndarray | None) -> float:
+    first, second = np.triu_indices(len(rows), 1)
+    if different is not None:
+        keep = different[rows[first]] != different[rows[second]]
+        first, second = first[keep], second[keep]
+    if not len(first):
+        return float("nan")
+    return float(np.median(_similarity(prepared.rows[rows][None], prepared.kernel)[0][first, second]))
+
+
+def _null(
+    prepared: Prepared,
+    groups: np.ndarray,
+    codes: np.ndarray,
+    sizes: np.ndarray,
+    size: int,
+    null_size: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Medians (S,) of random groups of some size, all of whose rows are of different groups."""
+    order = np.argsort(groups, kind="stable")
+    order = order[groups[order] >= 0]
+    starts = np.cumsum(sizes) - sizes
+    upper = np.triu_indices(size, 1)
+    medians = []
+    for count in _chunks(null_size, max(ENTRIES // max(size * (prepared.rows.shape[1] + size), len(codes)), 1)):
+        # The largest of log(size) + Gumbel noise are a draw without replacement in proportion to size.
+        keys = np.log(sizes) + rng.gumbel(size=(count, len(codes)))
+        drawn = np.argpartition(-keys, size - 1, axis=1)[:, :size]
+        rows = order[starts[drawn] + rng.integers(0, sizes[drawn])]
+        similarity = _similarity(prepared.rows[rows], prepared.kernel)
+        medians.append(np.median(similarity[:, upper[0], upper[1]], axis=1))
+    return np.concatenate(medians)
+
+
+def _similarity(rows: np.ndarray, kernel: str) -> np.ndarray:
+    """Similarities (S, n, n) of rows (S, n, D) in each of S sets."""
+    product = rows @ rows.transpose(0, 2, 1)
+    if kernel != "euclidean":
+        return product
+    squares = np.sum(rows**2, axis=2)
+    return 1 / (1 + np.sqrt(np.maximum(squares[:, :, None] + squares[:, None, :] - 2 * product, 0)))
+
+
+def _chunks(total: int, largest: int) -> list[int]:
+    return [min(largest, total - start) for start in range(0, total, largest)]
+
+
+def _check_sizes(sizes: np.ndarray, num_groups: int) -> None:
+    if sizes.max() > num_groups:
+        raise ValueError(
+            f"a group without a null: got one of {int(sizes.max())} rows and {num_groups} groups, expected no more "
+            "rows than groups, each of which lends one to a random group; leave out the controls, code -1"
+        )
+
+
+def _check(
+    groups: np.ndarray, different: np.ndarray | None, num_rows: int, percentiles: tuple[float, float], null_size: int
+) -> None:
+    shapes = [np.shape(codes) for codes in (groups, groups if different is None else different)]
+    if shapes != [(num_rows,)] * 2:
+        raise ValueError(
+            f"groups that do not fit: got codes of shape {shapes[0]} and {shapes[1]}, expected ({num_rows},); give one "
+            "for each row"
+        )
+    if null_size < 1 or len(percentiles) != 2 or not 0 <= percentiles[0] <= percentiles[1] <= 100:
+        raise ValueError(
+            f"no null: got percentiles {tuple(percentiles)} of {null_size} random groups, expected two in [0, 100] and "
+            "1 group or more; keep the defaults"
+        )

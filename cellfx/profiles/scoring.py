@@ -1,0 +1,219 @@
+"""What is reported of each score of a screen: its value, its interval, its p-value, and what figures need.
+
+Each function adds to a ``Scores`` what one part of ``scores.score`` found.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from cellfx.profiles.average_precision import AveragePrecision
+from cellfx.profiles.chance import enrichment_interval, enrichment_null, label_null
+from cellfx.profiles.enrichment import PERCENTILES, enriched
+from cellfx.profiles.grit import Grit
+from cellfx.profiles.hit_curve import hit_curve, hit_histogram
+from cellfx.profiles.mean_average_precision import mean_average_precision
+from cellfx.profiles.mp_value import mp_values
+from cellfx.profiles.nearest import Neighbours, judge_neighbours
+from cellfx.profiles.pairs import Rule
+from cellfx.profiles.random_ranking import expected_average_precision
+from cellfx.profiles.replicates import replicating
+from cellfx.profiles.resampling import Interval, bootstrap_interval, p_value
+from cellfx.profiles.retrieval import Hits, at_k, at_r, average_precisions, macro_mean
+from cellfx.profiles.screen_rules import Columns, ScreenRules
+from cellfx.profiles.similarity import Prepared, prepare
+from cellfx.profiles.table import Profiles
+from cellfx.profiles.tail import Tail
+
+HEADLINE = 0.995
+"""Percentile whose odds ratio gets an interval and a null; the thesis reports it."""
+
+
+class Scores(NamedTuple):
+    """What one call says of a screen.
+
+    Attributes:
+        numbers: score -> value. Means over the rows, or groups, for which a score is defined.
+        intervals: score -> 95 percent bootstrap interval; compounds are drawn, so that replicates are no evidence.
+        p_values: score -> share of permutations, in which compounds exchange their mechanisms, that do as well.
+        per_row: score -> (N,) NaN where it is not defined, for ``subset_means``.
+        details: what figures and tables need: ``hits``, ``curve``, ``histogram``, ``enrichment``, ``NSC``, ``NSCB``,
+            ``grit``, ``replicating``, ``matching``, ``mp_values``, ``batch_enrichment``.
+        left_out: score -> reason in one line.
+    """
+
+    numbers: dict[str, float]
+    intervals: dict[str, Interval]
+    p_values: dict[str, float]
+    per_row: dict[str, np.ndarray]
+    details: dict[str, Any]
+    left_out: dict[str, str]
+
+
+class Effort(NamedTuple):
+    """How much is computed.
+
+    Attributes:
+        ks: neighbours of precision and recall.
+        percentiles: of the enrichment; ``HEADLINE`` is added.
+        num_permutations: of mechanisms among compounds.
+        num_resamples: of compounds.
+        num_mp_permutations: of wells, for mp-values; 0 leaves them out.
+        null_size: random groups, for percent replicating and matching, and random rankings, for mean average precision.
+        seed: of all of these.
+    """
+
+    ks: tuple[int, ...] = (1, 5, 10, 50)
+    percentiles: tuple[float, ...] = PERCENTILES
+    num_permutations: int = 200
+    num_resamples: int = 500
+    num_mp_permutations: int = 200
+    null_size: int = 1000
+    seed: int = 0
+
+
+def add_rows(scores: Scores, name: str, values: np.ndarray, rules: ScreenRules, effort: Effort) -> None:
+    """A score of rows: its mean over those that have one, with an interval."""
+    scores.numbers[name], scores.per_row[name] = macro_mean(values), values
+    has = ~np.isnan(values)
+    scores.intervals[name] = bootstrap_interval(
+        values[has], rules.compounds[has], num_resamples=effort.num_resamples, seed=effort.seed
+    )
+
+
+def add_retrieval(scores: Scores, hits: Hits, rules: ScreenRules, effort: Effort) -> None:
+    """Precision, recall and average precision of mechanisms, and their hits."""
+    for k in effort.ks:
+        for kind, values in zip(("precision", "recall"), at_k(hits, k), strict=True):
+            add_rows(scores, f"{kind}@{k}", values, rules, effort)
+    add_rows(scores, "precision@R", at_r(hits), rules, effort)
+    _add_average_precision(scores, "average precision", hits, rules, effort)
+    null = label_null(
+        hits.top_rows, hits.num_positives, rules.mechanism, rules.units, effort.ks, effort.num_permutations, effort.seed
+    )
+    for name, values in null.items():
+        scores.p_values[name] = p_value(scores.numbers[name], values)
+    curve = hit_curve(hits)
+    scores.details.update(hits=hits, curve=curve, histogram=hit_histogram(hits))
+    scores.numbers["hits above chance"] = curve.area
+    row = np.repeat(np.arange(len(hits.num_positives)), hits.num_positives)
+    gain = 0.5 - (hits.ranks + 0.5) / hits.num_candidates[row]
+    scores.intervals["hits above chance"] = bootstrap_interval(
+        gain, rules.units[row], num_resamples=effort.num_resamples, seed=effort.seed
+    )
+
+
+def add_enrichment(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effort) -> None:
+    """Odds ratios at all percentiles, the headline with an interval and a p-value."""
+    percentiles = dict.fromkeys((*effort.percentiles, HEADLINE))
+    scores.details["enrichment"] = found = tuple(enriched(tail, percentile) for percentile in percentiles)
+    scores.numbers.update({f"enrichment@{one.percentile:g}": one.odds_ratio for one in found})
+    _odds_by_chance(
+        scores, f"enrichment@{HEADLINE:g}", tail, rules.mechanism_across, rules.mechanism, rules.units, effort
+    )
+
+
+def add_batches(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effort) -> None:
+    """Batch enrichment of the controls; wells, not compounds, are drawn and exchange their batches."""
+    scores.details["batch_enrichment"] = enriched(tail, HEADLINE)
+    name = "batch enrichment"
+    scores.numbers[name] = scores.details["batch_enrichment"].odds_ratio
+    wells = np.where(rules.untreated.complete, np.arange(len(rules.units)), -1)
+    _odds_by_chance(scores, name, tail, rules.batch, rules.batch, wells, effort)
+
+
+def _odds_by_chance(
+    scores: Scores, name: str, tail: Tail, pairs: Rule, matching: Rule, units: np.ndarray, effort: Effort
+) -> None:
+    if np.isnan(scores.numbers[name]):
+        return
+    null = enrichment_null(tail, HEADLINE, matching, units, effort.num_permutations, effort.seed)
+    scores.p_values[name] = p_value(scores.numbers[name], null[~np.isnan(null)])
+    interval = enrichment_interval(tail, HEADLINE, pairs, units, num_resamples=effort.num_resamples, seed=effort.seed)
+    if interval is None:
+        scores.left_out[f"interval of {name}"] = "too many matching pairs to weigh, see chance.MAX_PAIRS"
+    else:
+        scores.intervals[name] = interval
+
+
+def add_grit(scores: Scores, result: Grit, rules: ScreenRules, effort: Effort) -> None:
+    """Grit of rows, against chance 0."""
+    scores.details["grit"] = result
+    add_rows(scores, "grit", result.grit, rules, effort)
+
+
+def add_nearest(
+    scores: Scores, name: str, near: Neighbours, rules: ScreenRules, columns: Columns, effort: Effort
+) -> None:
+    """Mechanisms predicted by the nearest row; ``name`` is NSC or NSCB."""
+    result = judge_neighbours(near, rules.known, columns.exclusion(name == "NSCB"))
+    scores.details[name] = result
+    scores.numbers[f"{name} unreachable rows"] = float(result.num_unreachable)
+    add_rows(scores, name, np.where(result.judged, result.right, np.nan), rules, effort)
+    null = label_null(
+        near.rows, result.judged.astype(int), rules.mechanism, rules.units, (1,), effort.num_permutations, effort.seed
+    )
+    scores.p_values[name] = p_value(scores.numbers[name], null["precision@1"])
+
+
+def add_replicating(scores: Scores, prepared: Prepared, rules: ScreenRules, effort: Effort) -> None:
+    """Percent replicating: groups are compounds."""
+    _add_groups(scores, "percent replicating", prepared, rules.compounds, effort)
+
+
+def add_matching(scores: Scores, profiles: Profiles, kernel: str, rules: ScreenRules, effort: Effort) -> None:
+    """Percent matching: groups are mechanisms, of one row a compound: the median of its rows."""
+    names, first, code = np.unique(rules.units[rules.units >= 0], return_index=True, return_inverse=True)
+    if not len(names):
+        raise ValueError("no treated row with a mechanism: got 0, expected 2 or more; annotate the profiles")
+    rows = np.flatnonzero(rules.units >= 0)
+    members = np.split(rows[np.argsort(code, kind="stable")], np.cumsum(np.bincount(code))[:-1])
+    medians = np.stack([np.median(profiles.features[group], axis=0) for group in members])
+    prepared = prepare(profiles._replace(features=medians), kernel)
+    _add_groups(scores, "percent matching", prepared, rules.mechanisms[rows[first]], effort)
+
+
+def _add_groups(scores: Scores, name: str, prepared: Prepared, groups: np.ndarray, effort: Effort) -> None:
+    result = replicating(prepared, groups, null_size=effort.null_size, seed=effort.seed)
+    scores.details[name.split()[1]] = result
+    scores.numbers[name] = 100 * result.replicating_rate
+    scores.intervals[name] = bootstrap_interval(
+        100.0 * (result.median > result.high), num_resamples=effort.num_resamples, seed=effort.seed
+    )
+
+
+def add_mp_values(scores: Scores, profiles: Profiles, rules: ScreenRules, controls: np.ndarray, effort: Effort) -> None:
+    """Percent of the compounds that differ from the controls."""
+    if not effort.num_mp_permutations:
+        raise ValueError(
+            "mp-values were not asked for: got num_mp_permutations=0, expected 1 or more; raise it to have them"
+        )
+    result = mp_values(profiles, rules.compounds, controls, 0.9, effort.num_mp_permutations, "shared", effort.seed)
+    scores.details["mp_values"] = result
+    scores.numbers["percent mp-value below .05"] = 100 * float(np.mean(result.p_value < 0.05))
+    scores.intervals["percent mp-value below .05"] = bootstrap_interval(
+        100.0 * (result.p_value < 0.05), num_resamples=effort.num_resamples, seed=effort.seed
+    )
+
+
+def add_replicates(scores: Scores, hits: Hits, rules: ScreenRules, effort: Effort) -> None:
+    """How early the rows of a compound find each other among all treated rows."""
+    _add_average_precision(scores, "replicate average precision", hits, rules, effort)
+
+
+def _add_average_precision(scores: Scores, name: str, hits: Hits, rules: ScreenRules, effort: Effort) -> None:
+    """Mean over rows, and the percent of compounds that chance does not explain (see ``mean_average_precision``)."""
+    values, positives, candidates = average_precisions(hits), hits.num_positives, hits.num_candidates
+    has = (positives > 0) & (candidates > positives)
+    add_rows(scores, name, np.where(has, values, np.nan), rules, effort)
+    rows, k, n = np.flatnonzero(has).astype(np.int32), positives[has], candidates[has]
+    chance = expected_average_precision(k, n)
+    lonely = np.flatnonzero((positives > 0) & ~has).astype(np.int32)
+    unpaired = np.flatnonzero(positives == 0).astype(np.int32)
+    normalised = (values[has] - chance) / (1 - chance)
+    result = AveragePrecision(rows, values[has], normalised, k, n, unpaired, lonely)
+    compounds = pl.DataFrame({"compound": rules.compounds})
+    groups = mean_average_precision(result, compounds, ["compound"], effort.null_size, seed=effort.seed)
+    scores.details[name] = groups
+    scores.numbers[f"{name}: percent retrieved"] = 100 * groups.fraction_retrieved

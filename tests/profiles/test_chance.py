@@ -1,0 +1,120 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from cellfx.profiles.chance import enrichment_interval, enrichment_null, label_null
+from cellfx.profiles.collecting import collect
+from cellfx.profiles.enrichment import enriched
+from cellfx.profiles.pairs import encode, pair_rule
+from cellfx.profiles.retrieval import at_k, at_r, find_hits, macro_mean
+from cellfx.profiles.similarity import prepare
+from cellfx.profiles.table import Profiles
+from cellfx.profiles.tail import Wanted, tail_collector
+
+
+def screen(effect=1.0, num_mechanisms=10, seed=0, num_wells=2):
+    """Four compounds of each mechanism, in some wells each."""
+    rng = np.random.default_rng(seed)
+    compound = np.repeat(np.arange(4 * num_mechanisms), num_wells)
+    features = rng.normal(size=(len(compound), 15)) + effect * rng.normal(size=(num_mechanisms, 15))[compound // 4]
+    order = rng.permutation(len(compound))
+    metadata = pl.DataFrame({"Metadata_MOA": (compound // 4)[order], "Metadata_Compound": compound[order]})
+    profiles = Profiles(features[order], tuple(f"f{i}" for i in range(15)), metadata)
+    rules = pair_rule(metadata, ["Metadata_MOA"]), pair_rule(metadata, diffby=["Metadata_Compound"])
+    return prepare(profiles, "pearson"), metadata, *rules
+
+
+def tail_of(prepared, same, candidates, percentile=0.95):
+    collector = tail_collector(prepared, same, Wanted((percentile,), listed=percentile), candidates)
+    return collect(prepared, {"tail": collector})["tail"]
+
+
+def test_exchanging_labels_is_scoring_other_labels():
+    """The null of one permutation must be the score of the profiles whose compounds were given other mechanisms."""
+    prepared, metadata, same, candidates = screen()
+    units = metadata["Metadata_Compound"].to_numpy()
+    hits = find_hits(prepared, same, candidates, num_top=20)
+    null = label_null(hits.top_rows, hits.num_positives, same, units, (1, 5), 3, seed=4)
+    odds = enrichment_null(tail_of(prepared, same, candidates), 0.95, same, units, 3, seed=4)
+    rng = np.random.default_rng(4)
+    mechanism = np.arange(40) // 4
+    for i in range(3):
+        given = mechanism[rng.permutation(40)]
+        other = metadata.with_columns(Metadata_MOA=pl.Series(given[units]))
+        rule = pair_rule(other, ["Metadata_MOA"])
+        known = find_hits(prepared, rule, candidates)
+        for k in (1, 5):
+            precision, recall = at_k(known, k)
+            np.testing.assert_allclose(null[f"precision@{k}"][i], macro_mean(precision), rtol=1e-12)
+            np.testing.assert_allclose(null[f"recall@{k}"][i], macro_mean(recall), rtol=1e-12)
+        np.testing.assert_allclose(null["precision@R"][i], macro_mean(at_r(known)), rtol=1e-12)
+        np.testing.assert_allclose(odds[i], enriched(tail_of(prepared, rule, candidates), 0.95).odds_ratio, rtol=1e-12)
+
+
+def test_scores_of_effects_are_beyond_their_nulls_and_those_of_noise_within():
+    for effect, beyond in ((2.0, True), (0.0, False)):
+        prepared, metadata, same, candidates = screen(effect)
+        units = metadata["Metadata_Compound"].to_numpy()
+        hits = find_hits(prepared, same, candidates, num_top=6)
+        null = label_null(hits.top_rows, hits.num_positives, same, units, (1,), 200)
+        odds = enrichment_null(tail_of(prepared, same, candidates), 0.95, same, units, 200)
+        observed = enriched(tail_of(prepared, same, candidates), 0.95).odds_ratio
+        shares = [np.mean(null["precision@R"] >= macro_mean(at_r(hits))), np.mean(odds >= observed)]
+        assert all(share == 0 if beyond else 0.005 < share < 0.995 for share in shares)
+
+
+def test_too_few_neighbours_for_r_leave_it_out():
+    prepared, metadata, same, candidates = screen()
+    hits = find_hits(prepared, same, candidates, num_top=5)
+    null = label_null(hits.top_rows, hits.num_positives, same, metadata["Metadata_Compound"].to_numpy(), (1,), 2)
+    assert set(null) == {"precision@1", "recall@1"}
+
+
+def test_interval_of_an_odds_ratio_is_the_bootstrap_of_tables():
+    prepared, metadata, same, candidates = screen(1.5)
+    units = metadata["Metadata_Compound"].to_numpy()
+    tail = tail_of(prepared, same, candidates)
+    ours = enrichment_interval(tail, 0.95, same, units, num_resamples=300, seed=2)
+    score = enriched(tail, 0.95)
+    assert ours.estimate == score.odds_ratio
+    similarity, rng, odds = prepared.rows @ prepared.rows.T, np.random.default_rng(2), []
+    for _ in range(300):
+        chosen = rng.integers(40, size=40)
+        rows = np.concatenate([np.flatnonzero(units == unit) for unit in chosen])
+        i, j = np.triu_indices(len(rows), 1)
+        i, j = rows[i], rows[j]
+        i, j = i[units[i] != units[j]], j[units[i] != units[j]]
+        matches, above = units[i] // 4 == units[j] // 4, similarity[i, j] > score.threshold
+        table = [np.sum(a & m) for a in (above, ~above) for m in (matches, ~matches)]
+        odds.append(table[0] * table[3] / (table[1] * table[2]) if table[1] * table[2] else np.inf)
+    odds = np.sort(odds)
+    np.testing.assert_allclose(ours.low, odds[int(np.floor(0.025 * 299))], rtol=1e-9)
+    np.testing.assert_allclose(ours.high, odds[int(np.ceil(0.975 * 299))], rtol=1e-9)
+    assert ours.low < ours.estimate < ours.high
+
+
+def test_too_many_matching_pairs_have_no_interval(monkeypatch):
+    from cellfx.profiles import chance
+
+    prepared, metadata, same, candidates = screen()
+    monkeypatch.setattr(chance, "MAX_PAIRS", 10)
+    assert (
+        enrichment_interval(tail_of(prepared, same, candidates), 0.95, same, encode(metadata, ["Metadata_MOA"])) is None
+    )
+
+
+def test_perfect_separation_has_an_infinite_end():
+    prepared, metadata, same, candidates = screen(50.0, num_wells=1)
+    tail = tail_of(prepared, same, candidates, 1 - 60 / 780)
+    interval = enrichment_interval(tail, 1 - 60 / 780, same, metadata["Metadata_Compound"].to_numpy(), num_resamples=50)
+    assert interval.estimate == interval.high == np.inf
+
+
+def test_refused():
+    prepared, _, same, candidates = screen()
+    hits = find_hits(prepared, same, candidates, num_top=5)
+    for ks, units in (((6,), 80), ((0,), 80), ((1,), 79)):
+        with pytest.raises(ValueError, match=r"nothing to exchange: got k of \[.\], nearest rows of shape \(80, 5\)"):
+            label_null(hits.top_rows, hits.num_positives, same, np.arange(units), ks)
+    with pytest.raises(ValueError, match="80 units and 0 permutations"):
+        label_null(hits.top_rows, hits.num_positives, same, np.arange(80), (1,), 0)

@@ -1,0 +1,121 @@
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cellfx.profiles.pairs import pair_rule
+from cellfx.profiles.replicates import replicating, reproducibility
+from cellfx.profiles.similarity import prepare
+from cellfx.profiles.table import Profiles
+
+_SPEC = importlib.util.spec_from_file_location("slow", Path(__file__).parents[1] / "reference/profiles_scores.py")
+slow = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(slow)
+
+
+def profiles_of(features, **columns):
+    names = tuple(f"f{i}" for i in range(features.shape[1]))
+    return Profiles(features, names, pl.DataFrame({f"Metadata_{name}": list(v) for name, v in columns.items()}))
+
+
+def screen(num_groups=40, size=4, effect=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(num_groups), size)
+    features = rng.normal(size=(len(group), 30)) + effect * rng.normal(size=(num_groups, 30))[group]
+    order = rng.permutation(len(group))
+    return profiles_of(features[order], Compound=group[order]), group[order]
+
+
+@pytest.mark.parametrize("kernel", ["pearson", "euclidean"])
+def test_medians_and_null_are_those_of_the_definition(kernel):
+    profiles, group = screen()
+    group = np.where(group == 5, 4, group)
+    result = replicating(prepare(profiles, kernel), group, null_size=3000)
+    if kernel == "pearson":
+        similarity = slow.pearson(profiles.features)
+    else:
+        similarity = 1 / (1 + np.linalg.norm(profiles.features[:, None] - profiles.features[None], axis=2))
+
+    def median(rows):
+        return np.median(similarity[np.ix_(rows, rows)][np.triu_indices(len(rows), 1)])
+
+    assert result.groups.tolist() == [code for code in range(40) if code != 5]
+    assert result.num_rows.tolist() == [8 if code == 4 else 4 for code in result.groups]
+    known = [median(np.flatnonzero(group == code)) for code in result.groups]
+    np.testing.assert_allclose(result.median, known, rtol=1e-9)
+    rng = np.random.default_rng(1)
+    for size, of in ((4, result.num_rows == 4), (8, result.num_rows == 8)):
+        null = []
+        while len(null) < 3000:
+            rows = rng.choice(160, size, replace=False)
+            if len(set(group[rows])) == size:
+                null.append(median(rows))
+        spread = np.std(null)
+        np.testing.assert_allclose(result.low[of], np.percentile(null, 5), atol=0.15 * spread)
+        np.testing.assert_allclose(result.high[of], np.percentile(null, 95), atol=0.15 * spread)
+        beyond = np.mean(np.array(null)[:, None] >= result.median[of], axis=0)
+        np.testing.assert_allclose(result.p_value[of], beyond, atol=0.05)
+    np.testing.assert_allclose(result.replicating_rate, np.mean(result.median > result.high), rtol=1e-12)
+
+
+def test_noise_replicates_at_the_rate_of_the_percentile_and_effects_always():
+    profiles, group = screen(400, 3, effect=0.0)
+    noise = replicating(prepare(profiles, "pearson"), group)
+    # A binomial share of 400 has a deviation of .011 at .05.
+    assert 0.01 < noise.replicating_rate < 0.1
+    assert 0.01 < noise.opposed_rate < 0.1
+    assert 0.4 < noise.p_value.mean() < 0.6
+    profiles, group = screen(40, 3, effect=3.0)
+    clear = replicating(prepare(profiles, "pearson"), group)
+    assert (clear.replicating_rate, clear.opposed_rate) == (1.0, 0.0)
+    assert clear.p_value.tolist() == [1 / 1001] * 40
+
+
+def test_matching_leaves_out_pairs_of_one_compound():
+    profiles, mechanism = screen()
+    compound = np.arange(160) % 3
+    result = replicating(prepare(profiles, "pearson"), mechanism, compound)
+    similarity = slow.pearson(profiles.features)
+    for code, value in zip(result.groups, result.median, strict=True):
+        rows = np.flatnonzero(mechanism == code)
+        pairs = [similarity[i, j] for i in rows for j in rows if i < j and compound[i] != compound[j]]
+        np.testing.assert_allclose(value, np.median(pairs), rtol=1e-9)
+
+
+def test_groups_of_one_row_are_counted():
+    profiles, group = screen()
+    alone = np.where(np.arange(160) < 3, np.arange(160) + 40, group)
+    alone[3] = -1
+    result = replicating(prepare(profiles), alone)
+    assert result.num_single == 3
+    assert result.num_rows.sum() == 156
+
+
+def test_reproducibility_is_that_of_cytominer_eval():
+    profiles, group = screen()
+    rule = pair_rule(profiles.metadata, ["Metadata_Compound"])
+    for q in (0.95, 0.5):
+        known = slow.reproducibility(slow.pearson(profiles.features), group, q)
+        assert reproducibility(prepare(profiles, "pearson"), rule, q) == known
+
+
+def test_refused():
+    profiles, group = screen()
+    prepared = prepare(profiles)
+    with pytest.raises(
+        ValueError, match=r"groups that do not fit: got codes of shape \(3,\) and \(3,\), expected \(160,\)"
+    ):
+        replicating(prepared, group[:3])
+    with pytest.raises(ValueError, match=r"got codes of shape \(160,\) and \(3,\)"):
+        replicating(prepared, group, group[:3])
+    for settings in ({"null_size": 0}, {"percentiles": (95.0, 5.0)}, {"percentiles": (5.0, 101.0)}):
+        with pytest.raises(ValueError, match="no null: got percentiles"):
+            replicating(prepared, group, **settings)
+    with pytest.raises(ValueError, match="no group has a pair to compare: got 160 groups of 1 rows at most"):
+        replicating(prepared, np.arange(160))
+    with pytest.raises(ValueError, match="a group without a null: got one of 120 rows and 11 groups"):
+        replicating(prepared, np.where(group < 30, 0, group))
+    with pytest.raises(ValueError, match="no pairs of replicates: got 12720 pairs of which none matches"):
+        reproducibility(prepared, pair_rule(pl.DataFrame({"Metadata_A": range(160)}), ["Metadata_A"]))
