@@ -153,6 +153,27 @@ def components(projected: np.ndarray, explained: np.ndarray, groups: Sequence[st
     return on.figure
 
 
+def heatmap(values: np.ndarray, row_names: Sequence[str], column_names: Sequence[str], title: str, note: str) -> Any:
+    """Correlations as colours: (R, C) in [-1, 1], with the names of rows and columns -> Figure.
+
+    The scale ends at the largest absolute value, so that weak correlations show too, and the note says where.
+    """
+    cell, largest = 0.155, float(np.abs(values).max(initial=0)) or 1.0
+    left, below = 0.1 + 0.056 * max(map(len, row_names)), 0.1 + 0.052 * max(map(len, column_names))
+    width, height = cell * len(column_names), cell * len(row_names)
+    with style():
+        on = canvas(max(left + width + 0.9, 5.0), height + below, title, f"{note} Colours end at {largest:.2f}.")
+        axes = place(on, left, 0.0, width, height)
+        shown = axes.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
+        axes.set_xticks(range(len(column_names)), column_names, rotation=90, fontsize=LABEL_POINTS - 2)
+        axes.set_yticks(range(len(row_names)), row_names, fontsize=LABEL_POINTS - 2)
+        axes.tick_params(length=0, pad=2)
+        axes.spines[:].set_visible(False)
+        bar = place(on, left + width + 0.15, 0.0, 0.1, min(height, 1.8))
+        on.figure.colorbar(shown, cax=bar).outline.set_visible(False)
+    return on.figure
+
+
 def clustering(similarity: np.ndarray, names: Sequence[str], title: str, note: str) -> Any:
     """Similarity of treatments, ordered by average-linkage clustering, under its tree.
 

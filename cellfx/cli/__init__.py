@@ -10,6 +10,7 @@ COMMANDS = {
     "study": "run a published study, from images to its report",
     "evaluate": "measure a finished run",
     "embed": "write the latents of every image to a table",
+    "profile": "turn features into treatment profiles and score them",
     "traverse": "draw what each latent does",
     "prepare": "read a data set once and store it ready for training",
     "tune": "search hyperparameters, many runs at once",

@@ -16,7 +16,8 @@ FOLDER = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(str(path.relative_to(FOLDER.parent)) for path in FOLDER.rglob("[!_]*.py"))
 STUDIES = [path for path in CONFIGS if "/studies/" in path]
 TUNED = ["configs/sparse_head.py"]
-TRAINED = [path for path in CONFIGS if path not in [*STUDIES, *TUNED]]
+PROFILED = [path for path in CONFIGS if "/profile_" in path]
+TRAINED = [path for path in CONFIGS if path not in [*STUDIES, *TUNED, *PROFILED]]
 CLASSES = ("Interphase", "Metaphase", "MetaphaseAlignment", "Apoptosis", "Prometaphase", "Anaphase")
 CLASSES += ("OutOfFocus", "Polylobed", "Binuclear", "Hole")
 PLATES, CELLS = 10, 2
@@ -103,14 +104,14 @@ def test_every_key_of_the_full_size_is_known(path, folders, own_cache):
 def test_a_config_is_short_and_says_what_it_is_for(path):
     text = (FOLDER.parent / path).read_text()
     assert len(text.splitlines()) <= 80
-    command = "study" if path in STUDIES else "tune" if path in TUNED else "train"
+    command = "study" if path in STUDIES else "tune" if path in TUNED else "profile" if path in PROFILED else "train"
     assert f"bin/{command} --config {path}" in ast.get_docstring(ast.parse(text))
 
 
 @pytest.mark.parametrize("path", CONFIGS)
 def test_a_config_gives_a_new_object_every_time(path):
     first, second = config.load(path).values, config.load(path).values
-    section = next(iter(first))
+    section = next(name for name, part in first.items() if hasattr(part, "items"))
     first[section].made_up = 99
     assert "made_up" not in second[section]
     assert config.load(path).values == second

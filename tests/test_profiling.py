@@ -1,0 +1,288 @@
+"""From tables to a report: a simulated screen, real plates with published scores, and everything that can be wrong."""
+
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cellfx import profiling, settings
+from cellfx.cli import config
+from cellfx.profiles import normalize, reading, spherize
+from cellfx.profiles.simulated import Sizes, simulated
+from cellfx.profiles.table import to_frame
+from tests.browser import CHROMIUM, REASON, Browser
+
+
+def tiny(**changed):
+    loaded = settings.to_dict(config.load("configs/profile_simulated.py:tiny").values)
+    return {**loaded, **changed}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "profile"
+    return workdir, profiling.run(tiny(), workdir)
+
+
+def test_every_variant_has_its_levels_and_scores(finished):
+    workdir, scores = finished
+    names = [name for name, _ in tiny()["variants"]]
+    assert list(scores) == names
+    kept = json.loads((workdir / "scores.json").read_text())
+    assert list(kept) == names
+    for name in names:
+        treated = reading.read(workdir / "profiles" / name / "screen_consensus.parquet")
+        assert sorted(treated.metadata["Metadata_Compound"]) == [f"compound {i + 1:03d}" for i in range(12)]
+        for part in ("replicates", "mechanisms", "batches"):
+            assert part in kept[name]
+    wells = reading.read(workdir / "profiles" / "spherized" / "screen_spherized.parquet")
+    controls = wells.features[wells.metadata["Metadata_Control"].to_numpy()]
+    np.testing.assert_allclose(np.cov(controls.T), np.eye(12), atol=1e-4)  # epsilon, 1e-6, over variances near 1
+
+
+def test_what_was_fitted_can_be_applied_to_other_plates(finished):
+    workdir, _ = finished
+    wells, _ = profiling.read_wells(tiny())
+    fitted = spherize.load(workdir / "profiles" / "spherized" / "spherize.npz")
+    again = spherize.apply(fitted, wells)
+    written = reading.read(workdir / "profiles" / "spherized" / "screen_spherized.parquet")
+    np.testing.assert_array_equal(again.features, written.features)
+    by_plate = normalize.load(workdir / "profiles" / "standardized by plate" / "standardize.npz")
+    assert by_plate.by == ("Metadata_Plate",)
+
+
+def test_the_same_run_gives_the_same_scores(finished, tmp_path):
+    _, scores = finished
+    again = profiling.run(tiny(), tmp_path / "again")
+    assert json.dumps(profiling.profile_scores.plain(again)) == json.dumps(profiling.profile_scores.plain(scores))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=REASON)
+def test_the_page_is_whole_in_a_browser(finished):
+    workdir, _ = finished
+    with Browser() as browser:
+        seen = browser.look_at(workdir / "report.html")
+    assert (seen.complaints, seen.requests) == ([], [])
+    for word in ("Variants", "Mechanisms", "Batches", "Plates", "Treatments", "spherized by batch"):
+        assert word in seen.drawn["words"]
+    assert len(seen.drawn["images"]) >= 9
+    assert all(image["pixels"][0] > 0 and image["alt"] for image in seen.drawn["images"])
+    assert seen.drawn["width"][0] <= seen.drawn["width"][1]
+
+
+def test_published_scores_of_real_plates_are_repeated(data_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLFX_DATA", str(data_folder))
+    loaded = settings.to_dict(config.load("configs/profile_jump.py").values)
+    loaded["variants"] = [("as published", ())]
+    found = profiling.run(loaded, tmp_path / "jump")["as published"]["replicates"]
+    own = dict(zip(found["groups"]["Metadata_broad_sample"], found["mean_average_precision"], strict=True))
+    published = json.loads((data_folder / "jump" / "published_map.json").read_text())["mean_average_precision"]
+    assert len(published) == 14
+    assert max(abs(own[name] - value) for name, value in published.items()) < 1e-9
+    assert 0 < found["fraction_retrieved"] < 1
+
+
+@pytest.mark.parametrize("name", ["profile_jump", "profile_lincs"])
+def test_configs_for_real_plates_run_at_their_tiny_size(name, data_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLFX_DATA", str(data_folder))
+    loaded = config.load(f"configs/{name}.py:tiny").values
+    scores = profiling.run(loaded, tmp_path / "run")
+    assert list(scores) == [variant for variant, _ in loaded.variants]
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """A table of single cells as ``configs/profile_bbbc021.py`` reads it: three around each well of a screen."""
+    folder = tmp_path_factory.mktemp("data")
+    wells = to_frame(simulated(3, 2, (1.0, 10.0), num_batches=2, plates_per_batch=2, num_controls=20, num_features=10))
+    dose = pl.col("Metadata_Dose_um").fill_null(0.0).alias("Metadata_Concentration")
+    repeated = pl.concat([wells.with_columns(dose).drop("Metadata_Dose_um", "Metadata_Control")] * 3)
+    (folder / "bbbc021").mkdir()
+    repeated.write_parquet(folder / "bbbc021" / "cells.parquet")
+    return folder
+
+
+def test_cells_become_wells_and_wells_treatments(cells, tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLFX_DATA", str(cells))
+    loaded = config.load("configs/profile_bbbc021.py:tiny").values
+    wells, controls = profiling.read_wells(settings.to_dict(loaded))
+    assert (len(controls), controls.sum()) == (4 * (12 + 20), 80)
+    assert set(wells.metadata["Metadata_Cell_Count"]) == {3}
+    profiling.run(loaded, tmp_path / "run")
+    treated = reading.read(tmp_path / "run" / "profiles" / "means" / "screen_consensus.parquet")
+    assert len(treated.features) == 12
+    rows = wells.metadata["Metadata_Compound"] == treated.metadata["Metadata_Compound"][0]
+    rows &= wells.metadata["Metadata_Concentration"] == treated.metadata["Metadata_Concentration"][0]
+    np.testing.assert_allclose(treated.features[0], np.median(wells.features[rows.to_numpy()], axis=0), rtol=1e-12)
+
+
+def test_spherizing_takes_batches_out_and_the_more_the_larger_they_are(tmp_path):
+    gains = []
+    for size in (0.0, 4.0):
+        loaded = settings.to_dict(config.load("configs/profile_simulated.py").values)
+        loaded["profiles"]["simulated"]["sizes"]["batch"] = size
+        loaded["variants"] = [("raw", ()), ("spherized", ("spherize",))]
+        scores = profiling.run(loaded, tmp_path / str(size))
+        raw, spherized = (scores[name] for name in ("raw", "spherized"))
+        assert spherized["mechanisms"]["precision_at_r"] > raw["mechanisms"]["precision_at_r"]
+        at_98 = [scored["mechanisms"]["odds_ratio"][2] for scored in (raw, spherized)]
+        gains.append((at_98[1] / at_98[0], spherized["batches"]["log10_p"] - raw["batches"]["log10_p"]))
+    (small_enrichment, small_batch), (large_enrichment, large_batch) = gains
+    assert 1 < small_enrichment < large_enrichment
+    assert max(small_batch, 0) < large_batch
+
+
+def test_planted_mechanisms_are_found_where_they_are_strong():
+    loaded = tiny(variants=[("spherized", ("spherize",))])
+    loaded["profiles"]["simulated"]["sizes"] = {"mechanism": 12.0, "compound": 1.0}
+    wells, controls = profiling.read_wells(loaded)
+    columns = profiling.Columns(**loaded["columns"])
+    spherized = spherize.apply(spherize.fit(wells, controls), wells)
+    treated = profiling.consensus.consensus(profiling.take(spherized, ~controls), columns.described())
+    variant = profiling.Variant("spherized", spherized, controls, treated)
+    assert profiling.profile_scores.score(variant, columns)["mechanisms"]["not_same_compound"] == 1.0
+
+
+WRONG = {
+    "unknown section": ({"variant": ()}, "unknown config section variant; did you mean variants?"),
+    "no variants": ({"variants": ()}, "no variants to compare: got [], expected pairs of a name of its own and steps"),
+    "twice": ({"variants": (("a", ()), ("a", ()))}, "no variants to compare: got"),
+    "unknown step": ({"variants": (("a", ("whiten",)),)}, "unknown step of a variant: got 'whiten'"),
+    "a near step": ({"variants": (("a", ("spherise",)),)}, "unknown step of a variant: got 'spherise'; did you mean s"),
+    "unknown setting": (
+        {"variants": (("a", ({"name": "spherize", "epsilom": 1.0},)),)},
+        "unknown config key spherize.epsilom; did you mean epsilon?",
+    ),
+    "on": (
+        {"variants": (("a", ({"name": "standardize", "on": "all"},)),)},
+        "standardize on nothing known: got on='all', expected wells or controls; correct the step",
+    ),
+    "no control": (
+        {"controls": {"column": "Metadata_Control", "values": ("negcon",)}},
+        "no negative controls: got no well whose Metadata_Control is negcon, expected one or more; there are false, ",
+    ),
+    "control column": (
+        {"controls": {"column": "Metadata_control", "values": ("true",)}},
+        "no column of controls: got 'Metadata_control', expected one of Metadata_MOA, ",
+    ),
+    "column": (
+        {"columns": {"treatment": ("Metadata_Compound",), "compound": "Metadata_compound"}},
+        "no such column: got columns.compound 'Metadata_compound', expected one of Metadata_MOA, ",
+    ),
+    "rule": (
+        {
+            "columns": {"treatment": ("Metadata_Compound",), "compound": "Metadata_Compound"},
+            "compared": {"highest_dose": True},
+        },
+        "a rule without its column: got columns.dose None, expected the name of a column; give it",
+    ),
+    "none left": (
+        {"compared": {"mechanism_size": 99}},
+        "no treatment left to compare: got none of 12 by highest_dose=False and mechanism_size=99",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_settings_are_refused_in_one_line(case, tmp_path):
+    changed, message = WRONG[case]
+    with pytest.raises(ValueError, match=r".") as caught:
+        profiling.run(tiny(**changed), tmp_path / "run")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_section_is_named(tmp_path):
+    loaded = tiny()
+    del loaded["controls"]
+    with pytest.raises(ValueError, match="config section controls is missing; expected columns, controls, profiles, v"):
+        profiling.run(loaded, tmp_path / "run")
+
+
+def _table(change):
+    return change(to_frame(simulated(3, 2, num_batches=2, plates_per_batch=2, num_controls=20, num_features=10)))
+
+
+SPOILT = {
+    "missing value": (
+        lambda t: t.with_columns(feature_003=pl.when(pl.int_range(pl.len()) == 5).then(None).otherwise("feature_003")),
+        "raw",
+        "features that are no numbers: got nan in row 5, column 'feature_003'",
+    ),
+    "infinite": (
+        lambda t: t.with_columns(
+            feature_003=pl.when(pl.int_range(pl.len()) == 5).then(np.inf).otherwise("feature_003")
+        ),
+        "spherize",
+        "features that are not finite cannot be used for",
+    ),
+    "text": (
+        lambda t: t.with_columns(feature_003=pl.lit("bright")),
+        "raw",
+        "text in a feature column: got 'bright' in row 0 of 'feature_003'",
+    ),
+    "constant under spherizing": (
+        lambda t: t.with_columns(feature_003=pl.lit(1.0)),
+        "spherize",
+        "ZCA-cor divides by a spread that is zero: got 1 features that do not vary among the 80 controls",
+    ),
+    "a plate without controls": (
+        lambda t: t.filter(~(pl.col("Metadata_Control") & (pl.col("Metadata_Plate") == "plate 1-2"))),
+        "on controls",
+        "too few controls to fit to: got 0 in Metadata_Plate 'plate 1-2', expected 2 or more",
+    ),
+    "no replicates": (
+        lambda t: t.filter(pl.col("Metadata_Plate") == "plate 1-1"),
+        "raw",
+        "no row has both a positive and a negative pair",
+    ),
+}
+STEPS = {"raw": (), "spherize": ("spherize",), "on controls": ({"name": "mad_robustize", "on": "controls"},)}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_spoilt_tables_are_refused_in_one_line(case, tmp_path):
+    change, step, message = SPOILT[case]
+    _table(change).write_parquet(tmp_path / "wells.parquet")
+    loaded = tiny(profiles={"path": str(tmp_path / "wells.parquet")}, variants=[("only", STEPS[step])])
+    with pytest.raises(ValueError, match=r"got .*expected .*; ") as caught:
+        profiling.run(loaded, tmp_path / "run")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_annotation_is_joined_and_what_lacks_one_is_said(tmp_path, capsys):
+    table = _table(lambda t: t.drop("Metadata_MOA"))
+    table.write_parquet(tmp_path / "wells.parquet")
+    names = [f"compound {i + 1:03d}" for i in range(5)]
+    pl.DataFrame({"name": names, "moa": ["a", "a", "b", "b", "c"], "smiles": ["C"] * 5}).write_csv(tmp_path / "a.csv")
+    annotation = {
+        "path": str(tmp_path / "a.csv"),
+        "on": {"Metadata_Compound": "name"},
+        "columns": {"moa": "Metadata_MOA"},
+    }
+    loaded = tiny(profiles={"path": str(tmp_path / "wells.parquet")}, annotate=(annotation,))
+    wells, _ = profiling.read_wells(loaded)
+    assert "Metadata_smiles" not in wells.metadata.columns
+    known = wells.metadata.filter(pl.col("Metadata_Compound") == "compound 003")["Metadata_MOA"]
+    assert set(known) == {"b"}
+    assert "84 wells without annotation" in capsys.readouterr().out
+    annotation["columns"] = {"mao": "Metadata_MOA"}
+    with pytest.raises(ValueError, match=r"no such column in .*: got 'mao', expected one of name, moa, smiles;"):
+        profiling.read_wells(loaded)
+
+
+def test_a_run_is_kept_whole_when_it_is_repeated(finished, tmp_path):
+    workdir = tmp_path / "copy"
+    shutil.copytree(finished[0], workdir)
+    before = (workdir / "scores.json").read_bytes()
+    profiling.run(tiny(), workdir)
+    assert (workdir / "scores.json").read_bytes() == before
+    assert not list(workdir.rglob(".*.parquet.*"))
+
+
+def test_sizes_of_the_config_are_those_of_the_screen():
+    assert set(tiny()["profiles"]["simulated"]["sizes"]) <= set(Sizes._fields)
