@@ -23,7 +23,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.data.update({"num_folds": 5, "fold": 0, "valid_rate": 0.1, "seed": 0, "on_error": "raise"})
     config.input = ConfigDict({"pipeline": "device", "batch_size": 100, "flips": True, "rotations": True})
     config.model = ConfigDict({"name": "infogan", "latents": 10, "categories": (), "noise": 1, "dropout": 0.25})
-    config.model.update({"filters": (32, 64, 128), "information": 0.1, "instance_noise": 0.1})
+    config.model.update({"filters": (16, 32, 64), "information": 0.1, "instance_noise": 0.1})
     config.model.update({"gamma": 2.0, "gamma_end": 0.01, "anneal_steps": 150 * 12, "background": 0.3})
     config.optim = ConfigDict({"name": "adam", "learning_rate": 2e-4, "b1": 0.5})
     config.train = ConfigDict({"num_epochs": 150, "seed": 0, "steps_per_call": 12})
