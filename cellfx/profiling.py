@@ -56,7 +56,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
             normalised = normalise(wells, controls, steps, columns, folder)
             treated = summarise(normalised, controls, columns, settings, folder)
             made.append(Variant(name, normalised, controls, treated))
-            scores[name] = profile_scores.score(made[-1], columns, **settings.get("scores", {}))
+            scores[name] = call(profile_scores.score, "scores", settings.get("scores", {}), made[-1], columns)
             words = [f"{what} {value:.4g}" for what, value in profile_scores.headline(scores[name]).items()]
             say(f"{name}: {', '.join(words)}")
         write_whole(workdir / "scores.json", json.dumps(profile_scores.plain(scores), indent=1).encode())
@@ -84,14 +84,17 @@ def read_wells(settings: Mapping[str, Any]) -> tuple[Profiles, np.ndarray]:
     else:
         wells = call(reading.read, "profiles", given)
     for table in settings.get("annotate", ()):
-        wells = _annotated(wells, **table)
-    column, values = (settings["controls"][key] for key in ("column", "values"))
-    known = wells.metadata.columns
+        wells = call(_annotated, "annotate", table, wells)
+    return wells, call(_find_controls, "controls", settings["controls"], wells.metadata)
+
+
+def _find_controls(metadata: pl.DataFrame, column: str, values: Sequence[Any]) -> np.ndarray:
+    known = metadata.columns
     if column not in known:
         raise ValueError(
             f"no column of controls: got {column!r}, expected one of {', '.join(known)}; correct controls.column"
         )
-    named = wells.metadata[column].cast(pl.String)
+    named = metadata[column].cast(pl.String)
     controls = named.is_in([str(value) for value in values]).fill_null(False).to_numpy()
     if not controls.any():
         there = ", ".join(map(str, named.unique().sort().to_list()[:5]))
@@ -99,7 +102,7 @@ def read_wells(settings: Mapping[str, Any]) -> tuple[Profiles, np.ndarray]:
             f"no negative controls: got no well whose {column} is {' or '.join(map(str, values))}, expected one or "
             f"more; there are {there}; correct controls.values"
         )
-    return wells, controls
+    return controls
 
 
 def normalise(
@@ -119,10 +122,12 @@ def normalise(
         columns: of the metadata.
         folder: of the variant.
     """
+    dropped: dict[str, str] = {}
     for kind, given in steps:
         if kind == "select":
             wells, chosen = call(select.select, kind, given, wells)
-            write_whole(folder / "dropped_features.json", json.dumps(chosen.dropped, indent=1).encode())
+            dropped |= chosen.dropped
+            write_whole(folder / "dropped_features.json", json.dumps(dropped, indent=1).encode())
             level = "selected"
         elif kind == "spherize":
             fitted = call(spherize.fit, kind, given, wells, controls)
@@ -149,7 +154,8 @@ def summarise(
     """
     how = {"by": columns.described(), **settings.get("consensus", {})}
     treated = call(consensus.consensus, "consensus", how, take(wells, ~controls))
-    treated = take(treated, treatments_compared(treated.metadata, columns, **settings.get("compared", {})))
+    rules = settings.get("compared", {})
+    treated = take(treated, call(treatments_compared, "compared", rules, treated.metadata, columns))
     write(treated, level_path(folder, SCREEN, "consensus"))
     return treated
 

@@ -160,6 +160,16 @@ WRONG = {
         {"variants": (("a", ({"name": "standardize", "on": "all"},)),)},
         "standardize on nothing known: got on='all', expected wells or controls; correct the step",
     ),
+    "unknown rule": ({"compared": {"highest_doze": True}}, "unknown config key compared.highest_doze; did you mean hi"),
+    "unknown score": ({"scores": {"replicate": True}}, "unknown config key scores.replicate; did you mean replicates?"),
+    "half of the controls": (
+        {"controls": {"column": "Metadata_Control"}},
+        "config key controls.values is missing; expected a value, it has no default",
+    ),
+    "unknown key of an annotation": (
+        {"annotate": ({"path": "a.csv", "on": {}, "colums": {}},)},
+        "unknown config key annotate.colums; did you mean columns?",
+    ),
     "no control": (
         {"controls": {"column": "Metadata_Control", "values": ("negcon",)}},
         "no negative controls: got no well whose Metadata_Control is negcon, expected one or more; there are false, ",
