@@ -220,7 +220,8 @@ SPOILT = {
     "missing value": (
         lambda t: t.with_columns(feature_003=pl.when(pl.int_range(pl.len()) == 5).then(None).otherwise("feature_003")),
         "raw",
-        "features that are no numbers: got nan in row 5, column 'feature_003'",
+        "features that are not finite cannot be used for similarities: got 1 of 1040 values, the first nan in feature "
+        "'feature_003' of row 5",
     ),
     "infinite": (
         lambda t: t.with_columns(

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cellfx.profiles.table import Profiles
+from cellfx.profiles.table import Profiles, check_finite
 
 KERNELS = ("cosine", "pearson", "spearman", "euclidean")
 """Cosine of the angle, correlation of the values, correlation of their ranks, 1 / (1 + distance)."""
@@ -61,7 +61,13 @@ def prepare(profiles: Profiles, kernel: str = "cosine") -> Prepared:
     """
     if kernel not in KERNELS:
         raise ValueError(f"unknown kernel: got {kernel!r}, expected one of {', '.join(KERNELS)}; choose one of them")
-    features = check_finite(profiles)
+    features = np.asarray(profiles.features, np.float64)
+    if features.ndim != 2 or not features.size:
+        raise ValueError(
+            f"nothing to compare: got features of shape {features.shape}, expected (N, D) with both 1 or more; give "
+            "rows with features"
+        )
+    check_finite(profiles, "similarities")
     if kernel == "euclidean":
         return Prepared(features - features.mean(axis=0), kernel)
     _check_defined(features, kernel)
@@ -127,29 +133,6 @@ def just_above(similarity: Any, kernel: str) -> Any:
         kernel: one of ``KERNELS``. The tie is ``TIE`` wide; for the Euclidean kernel, as a share of the similarity.
     """
     return similarity * (1 + TIE) if kernel == "euclidean" else similarity + TIE
-
-
-def check_finite(profiles: Profiles) -> np.ndarray:
-    """Features (N, D) as float64.
-
-    Raises:
-        ValueError: no rows or features, or values that are not finite; the first is named by row and column.
-    """
-    features = np.asarray(profiles.features, np.float64)
-    if features.ndim != 2 or not features.size:
-        raise ValueError(
-            f"nothing to compare: got features of shape {features.shape}, expected (N, D) with both 1 or more; give "
-            "rows with features"
-        )
-    wrong = ~np.isfinite(features)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"features that are no numbers: got {features[row, column]} in row {row}, column "
-            f"{profiles.names[column]!r} ({int(wrong.sum())} such values), expected finite ones; "
-            "select features without missing values or drop the rows"
-        )
-    return features
 
 
 def _blocks(

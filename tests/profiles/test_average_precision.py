@@ -192,7 +192,7 @@ def test_bad_input():
         average_precision(profiles._replace(metadata=same), *RULES["all others"])
     with pytest.raises(ValueError, match="got 'Metadata_Z', expected one of"):
         average_precision(profiles, ["Metadata_Z"], [], [], ["Metadata_Plate"])
-    with pytest.raises(ValueError, match="got nan in row 0"):
+    with pytest.raises(ValueError, match=r"got 864 of 864 values, the first nan in feature .* of row 0"):
         average_precision(profiles._replace(features=np.full((72, 12), np.nan)), *RULES["all others"])
     with pytest.raises(ValueError, match="got row 0 that is constant"):
         average_precision(profiles._replace(features=np.ones((72, 12))), *RULES["all others"], similarity="pearson")

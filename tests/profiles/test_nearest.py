@@ -127,5 +127,7 @@ def test_refused():
         neighbours_of(profiles, "Metadata_MOA", "m22")
     features = profiles.features.copy()
     features[3, 2] = np.nan
-    with pytest.raises(ValueError, match="features that are no numbers: got nan in row 3, column 'f2'"):
+    with pytest.raises(
+        ValueError, match=r"cannot be used for similarities: got 1 of .* the first nan in feature 'f2' of row 3"
+    ):
         classify(profiles._replace(features=features))

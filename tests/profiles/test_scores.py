@@ -115,5 +115,7 @@ def test_refused(screen):
         score(profiles, controls, Columns(batch="Metadata_Day"))
     features = profiles.features.copy()
     features[1, 1] = np.inf
-    with pytest.raises(ValueError, match="features that are no numbers: got inf in row 1"):
+    with pytest.raises(
+        ValueError, match=r"cannot be used for similarities: got 1 of .* the first inf in feature '.*' of row 1,"
+    ):
         score(profiles._replace(features=features), controls)

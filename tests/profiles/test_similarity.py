@@ -125,7 +125,9 @@ def test_bad_input():
     for value in (np.nan, np.inf, -np.inf):
         features = FEATURES.copy()
         features[[4, 6], 9] = value
-        with pytest.raises(ValueError, match=rf"got {value} in row 4, column 'feature_9' \(2 such values\), expected"):
+        with pytest.raises(
+            ValueError, match=rf"got 2 of 407 values, the first {value} in feature 'feature_9' of row 4, ex"
+        ):
             prepare(table(features))
     features = FEATURES.copy()
     features[[7, 9]] = 0.0
