@@ -221,8 +221,8 @@ SPOILT = {
         lambda t: t.with_columns(feature_003=pl.when(pl.int_range(pl.len()) == 5).then(None).otherwise("feature_003")),
         "raw",
         (
-            "features that are not finite cannot be used for similarities: got 1 of 1040 values, the first nan in feature "
-            "'feature_003' of row 5"
+            "features that are not finite cannot be used for similarities: got 1 of 1040 values, the first nan in "
+            "feature 'feature_003' of row 5"
         ),
     ),
     "infinite": (
