@@ -26,7 +26,7 @@ comes from a 32-bit seed of the example, by integer hashing.
 import difflib
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +64,9 @@ FACTOR_HIGH = np.array(
 _Held = tuple[tuple[int, float], ...]
 """Columns of the factors that are held at a constant, each with its value."""
 
+_Proposed = tuple[int, ...]
+"""States that cells are proposed in, each as likely as the others."""
+
 
 def synthetic(
     num_train: int = 20_000,
@@ -72,6 +75,7 @@ def synthetic(
     image_size: int = 64,
     seed: int = 0,
     fixed: Mapping[str, float] | None = None,
+    states: Sequence[str] = CLASS_NAMES,
 ) -> Source:
     """Draws the data set; what an example depends on is said in ``cellfx.data.drawn``.
 
@@ -84,22 +88,24 @@ def synthetic(
         fixed: factor -> value that it has in every example instead of a drawn one, e.g. ``{"neighbours": 0}``, within
             its widest range in the module's table. Nothing else about an example changes. The label follows the law
             from the factors as they are then, so that fixing a factor of the law moves the balance of the classes.
+        states: columns of the module's table that cells are proposed from, each as likely as the others. With one of
+            them all factors are independent of each other.
 
     Returns:
         Source with splits train, valid and test: image (N, H, W, 1) uint8, label (N,) int32, factors (N, F) float32,
         metadata ``Metadata_Index`` and ``Metadata_State``.
 
     Raises:
-        ValueError: a size is negative or too large, the image has fewer than 8 pixels a side, or ``fixed`` names no
-            factor or a value out of its range.
+        ValueError: a size is negative or too large, the image has fewer than 8 pixels a side, ``fixed`` names no
+            factor or a value out of its range, or ``states`` names no state.
     """
     sizes = {"train": num_train, "valid": num_valid, "test": num_test}
     check_sizes(sizes, image_size)
-    held = _held(fixed or {})
+    held, proposed = _held(fixed or {}), _proposed(states)
     return Source(
         name="synthetic",
         image_shape=(image_size, image_size, 1),
-        splits={name: _split(name, size, image_size, seed, held) for name, size in sizes.items()},
+        splits={name: _split(name, size, image_size, seed, held, proposed) for name, size in sizes.items()},
         class_names=CLASS_NAMES,
         factor_names=FACTOR_NAMES,
     )
@@ -111,18 +117,21 @@ def law(factors: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
     return f["eccentricity"] ** 2 + f["brightness"] - f["area_px"] / 500.0 - THRESHOLD
 
 
-def sample_factors(indices: jax.Array, seed: int | jax.Array) -> tuple[jax.Array, jax.Array]:
+def sample_factors(
+    indices: jax.Array, seed: int | jax.Array, proposed: tuple[int, ...] = (0, 1)
+) -> tuple[jax.Array, jax.Array]:
     """Factors of the given examples.
 
     Args:
         indices: (N,) uint32.
         seed: of the data set.
+        proposed: states that they are proposed in.
 
     Returns:
         factors (N, F) in the units of the module's table, and the seeds (N,) uint32 that ``render`` takes.
     """
     seeds = example_seeds(indices, seed)
-    return jax.vmap(_draw_factors)(seeds), seeds
+    return jax.vmap(functools.partial(_draw_factors, proposed=proposed))(seeds), seeds
 
 
 @functools.partial(jax.jit, static_argnames="image_size")
@@ -158,8 +167,16 @@ def _held(fixed: Mapping[str, float]) -> _Held:
     return tuple(sorted((FACTOR_NAMES.index(name), float(value)) for name, value in fixed.items()))
 
 
-def _split(name: str, size: int, image_size: int, seed: int, held: _Held) -> Split:
-    block = functools.partial(_block, image_size=image_size, held=held)
+def _proposed(states: Sequence[str]) -> _Proposed:
+    unknown = [name for name in states if name not in CLASS_NAMES]
+    if unknown or not states:
+        got = repr(unknown[0]) if unknown else "none"
+        raise ValueError(f"no such state: got {got}, expected some of {', '.join(CLASS_NAMES)}; correct states")
+    return tuple(sorted({CLASS_NAMES.index(name) for name in states}))
+
+
+def _split(name: str, size: int, image_size: int, seed: int, held: _Held, proposed: _Proposed) -> Split:
+    block = functools.partial(_block, image_size=image_size, held=held, proposed=proposed)
     numbers, images, factors = draw_split(block, name, size, seed)
     labels = (law(factors) > 0).astype(np.int32)
     return Split(
@@ -169,16 +186,19 @@ def _split(name: str, size: int, image_size: int, seed: int, held: _Held) -> Spl
     )
 
 
-@functools.partial(jax.jit, static_argnames=("image_size", "held"))
-def _block(indices: jax.Array, seed: jax.Array, image_size: int, held: _Held) -> tuple[jax.Array, jax.Array]:
-    factors, seeds = sample_factors(indices, seed)
+@functools.partial(jax.jit, static_argnames=("image_size", "held", "proposed"))
+def _block(
+    indices: jax.Array, seed: jax.Array, image_size: int, held: _Held, proposed: _Proposed
+) -> tuple[jax.Array, jax.Array]:
+    factors, seeds = sample_factors(indices, seed, proposed)
     for column, value in held:
         factors = factors.at[:, column].set(value)
     return render(factors, seeds, image_size), factors
 
 
-def _draw_factors(seed: jax.Array) -> jax.Array:
-    state, *drawn = uniform(seed, 1 + len(FACTOR_NAMES), stream=1)
-    low, high = (jnp.where(state < 0.5, table[0], table[1]) for table in (FACTOR_LOW, FACTOR_HIGH))
+def _draw_factors(seed: jax.Array, proposed: _Proposed) -> jax.Array:
+    chosen, *drawn = uniform(seed, 1 + len(FACTOR_NAMES), stream=1)
+    state = jnp.array(proposed)[jnp.floor(chosen * len(proposed)).astype(jnp.int32)]
+    low, high = jnp.array(FACTOR_LOW)[state], jnp.array(FACTOR_HIGH)[state]
     factors = low + (high - low) * jnp.stack(drawn)
     return jnp.where(np.array(FACTOR_NAMES) == "neighbours", jnp.floor(factors), factors)

@@ -33,7 +33,8 @@ def infogan(
     latents: int = 10,
     categories: Sequence[int] = (),
     noise: int = 1,
-    grain: bool = False,
+    grain: tuple[float, float] | None = None,
+    one_length: bool = False,
     filters: Sequence[int] = (32, 64, 128),
     dropout: float = 0.25,
     momentum: float = 0.9,
@@ -57,8 +58,12 @@ def infogan(
         latents: number of continuous codes.
         categories: number of values of every categorical code.
         noise: number of normal inputs of the generator that Q does not read.
-        grain: the generator adds normal noise to every pixel, of a strength that it draws too, like a camera's. Without
-            it the noise of all pixels must come from its few inputs, and does not. ``decode`` leaves it away.
+        grain: the camera that the generator's images go through, as measured on it: deviation of the normal noise of a
+            dark pixel, and what full light adds to it. So the generator learns the cells alone (AmbientGAN, Bora et al.
+            2018, section 4); the noise of all pixels could not come from its few inputs. ``decode`` leaves it away.
+        one_length: scales codes and noise of an image to one length before they are drawn (Karras et al. 2018,
+            arXiv:1710.10196, appendix A). Else their length is the easiest way to say how bright a cell is, and no
+            code says it.
         filters: of the discriminator's convolutions, from the image inwards, and of the generator's in reverse.
         dropout: probability of a value to be dropped before Q's own layer.
         momentum: how much of the running batch statistics a step keeps.
@@ -74,15 +79,13 @@ def infogan(
         ValueError: no continuous code, an empty layer, a category with fewer than two values, or a number out of its
             range.
     """
-    _check(spec, latents, categories, noise, filters)
+    _check(spec, latents, categories, noise, filters, grain)
     weights = _Weights(information, gamma, gamma_end, anneal_steps, instance_noise)
     _check_ranges(weights, dropout=dropout, momentum=momentum)
     axis_name = spec.axis_name
-    height, width, channels = spec.image_shape
-    drawn_shape = (height, width, 2 * channels if grain else channels)
-    outwards = Outwards(tuple(filters), drawn_shape, momentum, axis_name, logit(background))
+    outwards = Outwards(tuple(filters), spec.image_shape, momentum, axis_name, logit(background))
     reader = Discriminator(tuple(filters), latents, tuple(categories), dropout, momentum, axis_name)
-    networks = Networks(outwards, reader, noise, grain)
+    networks = Networks(outwards, reader, noise, tuple(grain) if grain else None, one_length)
 
     def encode(params: PyTree, extra: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         return _latents(networks.read(params, extra, x)[0])
@@ -186,12 +189,24 @@ def _latents(reading: Reading) -> tuple[jax.Array, jax.Array]:
     return jnp.concatenate([reading.mean, *chances], axis=1), jnp.concatenate([reading.logvar, *spreads], axis=1)
 
 
-def _check(spec: Spec, latents: int, categories: Sequence[int], noise: int, filters: Sequence[int]) -> None:
+def _check(
+    spec: Spec,
+    latents: int,
+    categories: Sequence[int],
+    noise: int,
+    filters: Sequence[int],
+    grain: tuple[float, float] | None,
+) -> None:
     if latents < 1 or noise < 0 or min(categories, default=2) < 2:
         raise ValueError(
             f"codes that draw nothing: got model.latents={latents}, model.categories={tuple(categories)} and "
             f"model.noise={noise}, expected 1 code or more, 2 values or more of every category and no negative noise; "
             f"correct them"
+        )
+    if grain is not None and (len(grain) != 2 or min(grain) < 0):
+        raise ValueError(
+            f"no camera: got model.grain={grain}, expected two numbers of 0 or more, the deviation of noise in "
+            "darkness and what full light adds; correct it"
         )
     check_filters(filters, spec.image_shape)
 

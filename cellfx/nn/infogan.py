@@ -12,8 +12,6 @@ from cellfx.nn.dcgan import Inwards, Outwards
 from cellfx.nn.dropout import drop
 from cellfx.types import Key, PyTree
 
-MAX_GRAIN = 0.2
-"""Largest deviation of the noise that the generator adds to a pixel."""
 HALF_WIDTH = 3.0**0.5
 """Uniform codes run from minus this to this: variance 1, like a VAE's latents, so that both read alike."""
 
@@ -99,14 +97,15 @@ class Networks(NamedTuple):
         outwards: the generator.
         reader: the discriminator.
         noise: number of the generator's inputs that are not read back.
-        grain: whether the generator draws the noise of a camera; its last layer then has twice the channels, the
-            second half of which say how strong it is.
+        grain: deviation of a camera's noise in darkness, and what full light adds to it; None for no camera.
+        one_length: whether the generator is given all its inputs scaled to one length.
     """
 
     outwards: Outwards
     reader: Discriminator
     noise: int
-    grain: bool
+    grain: tuple[float, float] | None
+    one_length: bool
 
     def init(self, key: Key) -> tuple[dict[str, PyTree], PyTree]:
         """Parameters and statistics of both."""
@@ -121,8 +120,7 @@ class Networks(NamedTuple):
 
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C)."""
-        height, width, drawn = self.outwards.image_shape
-        return height, width, drawn // 2 if self.grain else drawn
+        return self.outwards.image_shape
 
     def num_latents(self) -> int:
         """Continuous codes and the values of the categorical ones."""
@@ -160,15 +158,14 @@ class Networks(NamedTuple):
         Returns:
             Images (B, H, W, C) in [0, 1], and ``extra``.
         """
+        if self.one_length:
+            z = z * jax.lax.rsqrt(jnp.mean(jnp.square(z), axis=1, keepdims=True) + 1e-4)
         variables = {"params": params["generator"], "batch_stats": extra["generator"]}
         y, new = self.outwards.apply(variables, z, mask, mutable=["batch_stats"])
-        extra = {**extra, "generator": new["batch_stats"]}
-        if not self.grain:
-            return jax.nn.sigmoid(y), extra
-        logits, strength = jnp.split(y, 2, axis=-1)
-        x = jax.nn.sigmoid(logits)
+        x, extra = jax.nn.sigmoid(y), {**extra, "generator": new["batch_stats"]}
         if grain is not None:
-            x = jnp.clip(x + MAX_GRAIN * jax.nn.sigmoid(strength) * grain.astype(x.dtype), 0.0, 1.0)
+            dark, light = self.grain
+            x = jnp.clip(x + (dark + light * x) * grain.astype(x.dtype), 0.0, 1.0)
         return x, extra
 
     def read(

@@ -227,3 +227,26 @@ def test_impossible_fixed_factors_are_refused(fixed, message):
 def test_impossible_sizes_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         nuclei.synthetic(**arguments)
+
+
+def test_cells_of_one_state_have_its_columns_and_independent_factors():
+    source = nuclei.synthetic(2_000, 0, 0, image_size=8, states=("interphase",))
+    factors = source.splits["train"].arrays["factors"]
+    assert (factors >= nuclei.FACTOR_LOW[0] - 1e-6).all()
+    assert (factors <= nuclei.FACTOR_HIGH[0] + 1e-6).all()
+    between = np.corrcoef(factors.T) - np.eye(len(nuclei.FACTOR_NAMES))
+    assert np.abs(between).max() < 0.1
+
+
+def test_both_states_are_the_default():
+    one, two = (
+        nuclei.synthetic(50, 0, 0, 8, **given).splits["train"].arrays["factors"]
+        for given in ({}, {"states": ("metaphase", "interphase")})
+    )
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(("states", "named"), [(("anaphase",), "'anaphase'"), ((), "none")])
+def test_states_that_are_none_are_refused(states, named):
+    with pytest.raises(ValueError, match=f"no such state: got {named}, expected some of interphase, metaphase"):
+        nuclei.synthetic(10, 0, 0, 8, states=states)

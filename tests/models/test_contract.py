@@ -20,7 +20,7 @@ SPEC = Spec((13, 12, 2), 3, 40, class_counts=(10, 25, 5))
 VARIANTS = {
     "infogan with all it may have": (
         "infogan",
-        {"grain": True, "categories": (3,), "instance_noise": 0.1},
+        {"grain": (0.01, 0.03), "one_length": True, "categories": (3,), "instance_noise": 0.1},
     ),
     "vae of the dcgan's layers": ("vae", {"architecture": "dcgan"}),
 }

@@ -11,7 +11,7 @@ import pytest
 
 from cellfx.models.infogan import infogan
 from cellfx.nn.dcgan import Outwards
-from cellfx.nn.infogan import HALF_WIDTH, MAX_GRAIN, Discriminator, Networks
+from cellfx.nn.infogan import HALF_WIDTH, Discriminator, Networks
 from cellfx.trees import count_parameters
 from cellfx.types import Spec
 
@@ -27,7 +27,7 @@ MASK = np.array([1, 1, 0, 1, 1], np.float32)
 BATCH = {"image": jax.random.uniform(jax.random.key(7), (5, *SPEC.image_shape)), "mask": jnp.asarray(MASK)}
 
 
-SHAPING = ("categories", "grain", "noise")
+SHAPING = ("categories", "noise")
 """Settings that parameters depend on."""
 PUNISHED = {"information": 0.7, "gamma": 3.0, "gamma_end": 0.04, "anneal_steps": 10}
 FREE = {"information": 0.0, "gamma": 0.0}
@@ -46,7 +46,7 @@ def started(**changes):
 def networks():
     """Those of ``SMALL``, apart from the model."""
     outwards = Outwards(SMALL["filters"], SPEC.image_shape, 0.9, None)
-    return Networks(outwards, Discriminator(SMALL["filters"], 3, (3,), 0.0, 0.9, None), 1, False)
+    return Networks(outwards, Discriminator(SMALL["filters"], 3, (3,), 0.0, 0.9, None), 1, None, False)
 
 
 @cache
@@ -197,7 +197,7 @@ def test_samples_are_the_images_of_the_codes_that_come_with_them():
 
 
 def test_grain_is_noise_of_every_pixel_for_itself_and_decoding_has_none():
-    model, params, extra = started(grain=True, noise=0)
+    model, params, extra = started(grain=(0.05, 0.2), noise=0)
     images, z = (
         np.asarray(part) for part in jax.jit(model.sample, static_argnums=3)(params, extra, jax.random.key(5), 500)
     )
@@ -209,12 +209,25 @@ def test_grain_is_noise_of_every_pixel_for_itself_and_decoding_has_none():
         assert x.min() >= 0
         assert x.max() <= 1
     grain = images - smooth
-    # The untrained generator draws grey, and asks for about half of the strongest grain.
-    assert np.std(grain) == pytest.approx(MAX_GRAIN / 2, rel=0.1)
+    np.testing.assert_allclose(np.std(grain, axis=0), 0.05 + 0.2 * np.mean(smooth, axis=0), rtol=0.15)
     assert abs(np.mean(grain)) < 0.002
     beside = np.corrcoef(grain[:, :, 1:].ravel(), grain[:, :, :-1].ravel())[0, 1]
     assert abs(beside) < 0.02
     assert np.std(np.diff(smooth, axis=2)) < 0.5 * np.std(np.diff(images, axis=2))
+
+
+def test_codes_of_one_length_draw_the_same_however_long_they_are():
+    z = jax.random.normal(jax.random.key(1), (4, 6))
+    for one_length, alike in ((True, True), (False, False)):
+        model, params, extra = started(one_length=one_length, noise=0)
+        drawn = [np.asarray(model.decode(params, extra, length * z)) for length in (1.0, 3.0)]
+        assert np.allclose(*drawn, atol=1e-4) == alike
+
+
+@pytest.mark.parametrize("grain", [(0.1,), (0.1, -0.2)])
+def test_a_camera_that_is_none_is_refused(grain):
+    with pytest.raises(ValueError, match=r"no camera: got model\.grain=.*expected two numbers of 0 or more"):
+        infogan(SPEC, **SMALL, grain=grain)
 
 
 def test_noise_is_left_out_of_decoding():

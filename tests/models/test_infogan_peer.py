@@ -99,8 +99,8 @@ def test_losses_and_gradients_equal_those_of_pytorch():
         np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("grain", [False, True])
-def test_the_peer_trains_both_players(grain):
+@pytest.mark.parametrize("shaping", [{}, {"grain": (0.01, 0.03), "one_length": True}])
+def test_the_peer_trains_both_players(shaping):
     images = np.random.default_rng(0).integers(0, 65535, (40, 8, 8, 2), np.uint16)
-    train = peer.trainer(images, 8, {**MODEL, "grain": grain, "dropout": 0.25, "instance_noise": 0.1}, 2e-4)
+    train = peer.trainer(images, 8, {**MODEL, **shaping, "dropout": 0.25, "instance_noise": 0.1}, 2e-4)
     assert train(2) > 0

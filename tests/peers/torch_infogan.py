@@ -15,7 +15,6 @@ from torch.nn import functional
 
 HALF_WIDTH = math.sqrt(3)
 MIN_LOGVAR = -6.0
-MAX_GRAIN = 0.2
 
 
 class Discriminator(nn.Module):
@@ -48,22 +47,25 @@ class Generator(nn.Module):
         inputs = model["latents"] + sum(model["categories"]) + model["noise"]
         self.grid = nn.Linear(inputs, math.prod(self.sizes[-1]) * filters[-1], bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(count) for count in reversed(filters))
-        widths = [2 * channels if model.get("grain") else channels, *filters]
+        widths = [channels, *filters]
         self.convolutions = nn.ModuleList(
             nn.ConvTranspose2d(widths[i + 1], widths[i], 4, stride=2, padding=1, bias=i == 0)
             for i in reversed(range(len(filters)))
         )
-        self.filters, self.grain = filters, model.get("grain")
+        self.filters, self.grain, self.one_length = filters, model.get("grain"), model.get("one_length")
         nn.init.constant_(self.convolutions[-1].bias, math.log(model["background"] / (1 - model["background"])))
 
     def forward(self, z):
+        if self.one_length:
+            z = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-4)
         x = self.grid(z).unflatten(1, (self.filters[-1], *self.sizes[-1]))
         for norm, convolution, size in zip(self.norms, self.convolutions, reversed(self.sizes[:-1]), strict=True):
             x = convolution(functional.relu(norm(x)), output_size=size)
+        x = torch.sigmoid(x)
         if not self.grain:
-            return torch.sigmoid(x)
-        x, strength = x.chunk(2, dim=1)
-        return (torch.sigmoid(x) + MAX_GRAIN * torch.sigmoid(strength) * torch.randn_like(x)).clamp(0, 1)
+            return x
+        dark, light = self.grain
+        return (x + (dark + light * x) * torch.randn_like(x)).clamp(0, 1)
 
 
 def drawn(batch_size, model):
