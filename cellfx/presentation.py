@@ -19,6 +19,8 @@ from cellfx.settings import write_whole
 from cellfx.subject import Decode, judged_split
 
 MAX_TRAVERSED = 12
+ALIKE = 1e-3
+"""Images of intensities in [0, 1] that differ by less are the same."""
 SCATTERED = 3_000
 SHOWN = 10
 MAX_DENSITIES = 32
@@ -110,6 +112,9 @@ def versions() -> dict[str, str]:
 def traversal_figures(decode: Decode, codes: latents.Latents) -> list[Figure]:
     """What each of the most informative latents does, around the prior mean and around a typical image's code.
 
+    Around the mean it is left out where only the direction of a code counts, as with an InfoGAN's codes of one length:
+    the mean has none.
+
     Args:
         decode: z -> x.
         codes: of images, which tell how much each latent says.
@@ -124,10 +129,11 @@ def traversal_figures(decode: Decode, codes: latents.Latents) -> list[Figure]:
     single = traversal.traverse(decode, codes.mean[typical_row], seen, order)
     note = "Values run from the 2nd to the 98th percentile of the images' codes."
     drawn = figures.traversals(single, seen[order], names, "a typical cell's code", note)
-    return [
-        Figure("traversals", figures.traversals(around_prior, prior[order], names), alt),
-        Figure("traversals_of_a_cell", drawn, alt),
-    ]
+    of_cell = Figure("traversals_of_a_cell", drawn, alt)
+    middle, near, far = (around_prior[:, step] for step in (prior.shape[1] // 2, prior.shape[1] // 2 + 1, -1))
+    if np.abs(far - near).max() < ALIKE < np.abs(far - middle).max():
+        return [of_cell]
+    return [Figure("traversals", figures.traversals(around_prior, prior[order], names), alt), of_cell]
 
 
 def _of_classes(found: Found) -> list[Figure]:
