@@ -1,44 +1,15 @@
 """A screen whose effects are known: compounds, doses, mechanisms, plates, batches and places, each of a given size.
 
-A well's profile is a sum of independent parts, in units of the noise of a well,
-
-    mechanism x potency(dose) + compound x potency(dose) + batch + plate + place + typical variation + noise
-
-Typical variation (Ando et al. 2017, doi:10.1101/161422) is what untreated wells do anyway: a few directions in which
-all wells vary much, as with cell density or staining. Batches and plates differ along the same few directions; that is
-what spherizing on negative controls finds and takes out.
+A well's profile is its shift, see ``cellfx.preprocess.plates``, and noise; sizes are in units of the noise of a well.
+There are a few directions in which all wells vary much. Batches and plates differ along the same few directions; that
+is what spherizing on negative controls finds and takes out.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from cellfx.preprocess.plates import Design, Directions, Sizes, draw_effects, draw_gradients, draw_plates
 from cellfx.profiles.table import Profiles
-
-ROWS, COLUMNS = 16, 24
-"""A 384-well plate."""
-CONTROL = "DMSO"
-
-
-class Sizes(NamedTuple):
-    """Standard deviations or lengths of the parts of a profile, in units of a well's noise.
-
-    Attributes:
-        mechanism: length of what compounds of one mechanism share, at full potency.
-        compound: length of what each compound does beside, at full potency.
-        batch: standard deviation between batches along each direction of typical variation.
-        plate: the same between plates of a batch.
-        place: difference between the first and last row, and column, of a plate, along one direction each.
-        typical: standard deviation of wells along each direction of typical variation.
-    """
-
-    mechanism: float = 6.0
-    compound: float = 3.0
-    batch: float = 4.0
-    plate: float = 1.0
-    place: float = 2.0
-    typical: float = 3.0
 
 
 def simulated(
@@ -80,12 +51,10 @@ def simulated(
         ValueError: the wells do not fit on a plate, or there are fewer features than directions.
     """
     sizes = sizes or Sizes()
-    num_treated = num_mechanisms * compounds_per_mechanism * len(doses_um)
-    if num_treated + num_controls > ROWS * COLUMNS:
-        raise ValueError(
-            f"the wells do not fit on a plate: got {num_treated} treated and {num_controls} controls, expected at most "
-            f"{ROWS * COLUMNS}; lower the number of compounds, doses or controls"
-        )
+    design = Design(
+        num_mechanisms, compounds_per_mechanism, doses_um, num_batches, plates_per_batch, num_controls, half_effect_um
+    )
+    design.check()
     if num_features < num_typical + 2:
         raise ValueError(
             f"too few features: got {num_features}, expected at least num_typical + 2 = {num_typical + 2}; raise "
@@ -93,57 +62,11 @@ def simulated(
         )
     rng = np.random.default_rng(seed)
     typical = np.linalg.qr(rng.normal(size=(num_features, num_typical)))[0].T
-    treatments = _treatments(num_mechanisms, compounds_per_mechanism, doses_um)
-    effects = _effects(rng, treatments, num_features, half_effect_um, sizes)
-    gradients = _unit(rng.normal(size=(2, num_features)))
+    effects = draw_effects(rng, design, num_features, sizes)
+    directions = Directions(typical, typical, draw_gradients(rng, num_features))
     parts, tables = [], []
-    for batch in range(num_batches):
-        wells = rng.permutation(ROWS * COLUMNS)[: num_treated + num_controls]
-        of_batch = sizes.batch * rng.normal(size=num_typical)
-        places = np.stack([wells // COLUMNS / (ROWS - 1), wells % COLUMNS / (COLUMNS - 1)], axis=1) - 0.5
-        for plate in range(plates_per_batch):
-            shift = of_batch + sizes.plate * rng.normal(size=num_typical)
-            along = shift + sizes.typical * rng.normal(size=(len(wells), num_typical))
-            treated = np.concatenate([effects, np.zeros((num_controls, num_features))])
-            noise = rng.normal(size=(len(wells), num_features))
-            parts.append(treated + along @ typical + sizes.place * places @ gradients + noise)
-            tables.append(_described(treatments, num_controls, wells, batch, plate))
+    for plate in draw_plates(rng, design, effects, directions, sizes):
+        parts.append(plate.shifts + rng.normal(size=plate.shifts.shape))
+        tables.append(pl.DataFrame(plate.metadata))
     names = tuple(f"feature_{i:03d}" for i in range(num_features))
     return Profiles(np.concatenate(parts), names, pl.concat(tables))
-
-
-def _treatments(num_mechanisms: int, compounds_per_mechanism: int, doses_um: tuple[float, ...]) -> pl.DataFrame:
-    rows = [
-        (f"mechanism {m + 1:02d}", f"compound {m * compounds_per_mechanism + c + 1:03d}", float(dose))
-        for m in range(num_mechanisms)
-        for c in range(compounds_per_mechanism)
-        for dose in doses_um
-    ]
-    schema = {"Metadata_MOA": pl.String, "Metadata_Compound": pl.String, "Metadata_Dose_um": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _effects(
-    rng: np.random.Generator, treatments: pl.DataFrame, num_features: int, half_effect_um: float, sizes: Sizes
-) -> np.ndarray:
-    dose = treatments["Metadata_Dose_um"].to_numpy()
-    total = np.zeros((len(treatments), num_features))
-    for column, size in (("Metadata_MOA", sizes.mechanism), ("Metadata_Compound", sizes.compound)):
-        code = treatments[column].rank("dense").to_numpy() - 1
-        total += size * _unit(rng.normal(size=(int(code.max()) + 1, num_features)))[code]
-    return total * (dose / (dose + half_effect_um))[:, None]
-
-
-def _described(treatments: pl.DataFrame, num_controls: int, wells: np.ndarray, batch: int, plate: int) -> pl.DataFrame:
-    nothing = pl.DataFrame({"Metadata_Compound": [CONTROL] * num_controls})
-    table = pl.concat([treatments, nothing], how="diagonal")
-    return table.with_columns(
-        Metadata_Control=pl.col("Metadata_Compound") == CONTROL,
-        Metadata_Batch=pl.lit(f"batch {batch + 1}"),
-        Metadata_Plate=pl.lit(f"plate {batch + 1}-{plate + 1}"),
-        Metadata_Well=pl.Series([f"{'ABCDEFGHIJKLMNOP'[well // COLUMNS]}{well % COLUMNS + 1:02d}" for well in wells]),
-    )
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

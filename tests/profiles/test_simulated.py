@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cellfx.profiles.simulated import CONTROL, Sizes, simulated
+from cellfx.preprocess.plates import CONTROL, Sizes
+from cellfx.profiles.simulated import simulated
 
 NOTHING = Sizes(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
