@@ -1,4 +1,4 @@
-"""The page that compares variants of profiles: a table, curves, confusion, batches, plates and clusters."""
+"""The page that compares variants of profiles: tables, curves, confusion, batches, plates and clusters."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,12 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from cellfx import profile_tables
 from cellfx.analysis import charts, profile_charts
-from cellfx.analysis.report import Card, Section, Table, report
+from cellfx.analysis.report import Card, Section, report
+from cellfx.data.strips import read_strips
 from cellfx.presentation import Figure, save, versions
-from cellfx.profile_scores import Columns, Variant, headline
+from cellfx.profile_pictures import cell_files, nearest, nearest_galleries, nearest_table, plate_maps, treatment_map
+from cellfx.profile_scores import Variant, headline
+from cellfx.profile_setting import Pictures, asked, pictures
+from cellfx.profiles import reading
 from cellfx.profiles.components import principal_components
 from cellfx.profiles.mechanisms import mechanism_correlations
+from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.similarity import prepare
 from cellfx.settings import write_whole
 
@@ -61,14 +67,19 @@ def write(
         The page.
     """
     shown = variants[-1]
-    sections = [_comparison(scores)]
+    wanted = pictures(settings.get("pictures", {}))
+    effort = asked(settings.get("scores", {})).effort
+    tables = profile_tables.comparison(scores), profile_tables.certainty(scores, effort.num_permutations)
+    sections = [part for part in (*tables, profile_tables.subsets(scores)) if part]
     parts = {
         "Mechanisms": _of_mechanisms(scores, shown, columns),
         "Batches": _of_batches(variants, columns),
-        "Plates": _of_plates(shown, columns),
-        "Treatments": _of_treatments(shown, columns),
+        "Plates": _of_plates(shown, columns) + plate_maps(shown.wells, columns, wanted.plates, wanted.by_plate),
+        "Treatments": _of_treatments(shown, columns, wanted),
     }
     sections += [Section(title, TEXTS[title], save(drawn, workdir)) for title, drawn in parts.items() if drawn]
+    if wanted.nearest:
+        sections.append(_neighbours(shown, columns, wanted, workdir))
     best = headline(scores[shown.name])
     cards = [Card(name, f"{value:.3g}", shown.name) for name, value in best.items()]
     subtitle = f"{workdir.name} · {len(shown.wells.features):,} wells, {len(shown.treated.features):,} treatments"
@@ -77,7 +88,6 @@ def write(
     return workdir / "report.html"
 
 
-INTERVALS = {"replicates": "mAP of replicates", "mechanisms": "precision@R"}
 TEXTS = {
     "Mechanisms": "Whether treatments of one mechanism of action are more alike than others. Pairs of the same "
     "compound do not count.",
@@ -88,53 +98,23 @@ TEXTS = {
 }
 
 
-def _comparison(scores: Mapping[str, Mapping[str, Any]]) -> Section:
-    rows = {name: headline(each) for name, each in scores.items()}
-    measures = list(next(iter(rows.values())))
-    table = Table(
-        ("variant", *measures),
-        [(name, *(row[measure] for measure in measures)) for name, row in rows.items()],
-        "Every variant, scored in the same way",
-        "scores.json",
-    )
-    first = next(iter(scores.values()))
-    certain = {"replicates": "map", "mechanisms": "precision_at_r"}
-    intervals = Table(
-        ("variant", *(f"{INTERVALS[part]}, 95 % interval" for part in certain if part in first)),
-        [
-            (name, *(_span(each[part][f"{score}_interval"]) for part, score in certain.items() if part in each))
-            for name, each in scores.items()
-        ],
-        "How certain, by drawing treatments again",
-        "scores.json",
-    )
-    text = (
-        "Replicates: wells of a treatment find each other before the negative controls of their plate. Mechanisms: "
-        "treatments of one mechanism find each other; an odds ratio is inf where all of the most similar pairs match. "
-        "Batch enrichment: how much likelier the most similar pairs of negative controls are to be of one batch; 1 is "
-        "no batch effect."
-    )
-    return Section("Variants", text, [table, intervals])
-
-
-def _span(interval: Sequence[float]) -> str:
-    return f"{interval[0]:.3f} to {interval[1]:.3f}"
-
-
 def _of_mechanisms(scores: Mapping[str, Mapping[str, Any]], shown: Variant, columns: Columns) -> list[Figure]:
     if columns.mechanism is None:
         return []
-    found = {name: each["mechanisms"] for name, each in scores.items()}
+    curves = {name: each["curves"] for name, each in scores.items()}
     drawn = [
-        Figure(name, _curves(found, *kind), f"{kind[2]}, a line for each variant") for name, kind in CURVES.items()
+        Figure(name, figure, f"{kind[2]}, a line for each variant")
+        for name, kind in CURVES.items()
+        if (figure := _curves(curves, *kind))
     ]
-    last, related = found[shown.name], mechanism_correlations(shown.treated, columns.mechanism)
-    if len(last["mechanisms"]) <= MAX_CONFUSED:
+    confusion = scores[shown.name].get("confusion")
+    if confusion and len(confusion["mechanisms"]) <= MAX_CONFUSED:
         title = f"Mechanism of the nearest other compound, {shown.name}"
-        drawn.append(
-            Figure("confusion", charts.confusion(np.array(last["confusion"]), last["mechanisms"], title), title)
-        )
-    strongest = slice(0, MAX_FEATURES)
+        figure = charts.confusion(np.array(confusion["counts"]), confusion["mechanisms"], title)
+        drawn.append(Figure("confusion", figure, title))
+    if shown.treated.metadata[columns.mechanism].drop_nulls().n_unique() < 2:
+        return drawn
+    related, strongest = mechanism_correlations(shown.treated, columns.mechanism), slice(0, MAX_FEATURES)
     note = f"Correlation of the {len(related.features[strongest])} strongest features with each mechanism."
     figure = profile_charts.heatmap(
         related.correlation[strongest].T,
@@ -155,8 +135,9 @@ def _curves(
     names: tuple[str, str],
     level: float | None,
 ) -> Any:
-    lines = {name: (np.array(each[x]), np.array(each[y])) for name, each in found.items()}
-    return profile_charts.curves(lines, title, note, *names, level=level)
+    """A figure of the variants that have such a curve; None where none has."""
+    lines = {name: (np.array(each[x]), np.array(each[y])) for name, each in found.items() if x in each}
+    return profile_charts.curves(lines, title, note, *names, level=level) if lines else None
 
 
 def _of_batches(variants: Sequence[Variant], columns: Columns) -> list[Figure]:
@@ -186,13 +167,28 @@ def _of_plates(shown: Variant, columns: Columns) -> list[Figure]:
     ]
 
 
-def _of_treatments(shown: Variant, columns: Columns) -> list[Figure]:
+def _neighbours(shown: Variant, columns: Columns, wanted: Pictures, workdir: Path) -> Section:
+    found = nearest(shown.treated, columns, wanted.treatments, wanted.nearest)
+    galleries = []
+    if wanted.cells is not None:
+        names = dict.fromkeys([*found["treatment"], *found["neighbour"]])
+        files = cell_files(reading.scan(wanted.cells), columns, list(names))
+        galleries = nearest_galleries(found, read_strips(files, wanted.root))
+    text = (
+        "The treatments whose profiles correlate most with those of some others, in the last variant; one treatment of "
+        "each of the largest mechanisms where none is named."
+    )
+    return Section("Neighbours", text, [nearest_table(found), *save(galleries, workdir)])
+
+
+def _of_treatments(shown: Variant, columns: Columns, wanted: Pictures) -> list[Figure]:
     treated = shown.treated
+    drawn = [treatment_map(treated, columns)] if wanted.map else []
     if len(treated.features) > MAX_CLUSTERED:
-        return []
+        return drawn
     rows = prepare(treated, "pearson").rows
     named = [columns.compound, *filter(None, (columns.mechanism,))]
     names = [" · ".join(str(value)[:40] for value in row) for row in treated.metadata.select(named).iter_rows()]
     title = f"Treatments by likeness, {shown.name}"
     note = "Pearson correlation; red: alike, blue: opposite."
-    return [Figure("clustering", profile_charts.clustering(rows @ rows.T, names, title, note), title)]
+    return [*drawn, Figure("clustering", profile_charts.clustering(rows @ rows.T, names, title, note), title)]

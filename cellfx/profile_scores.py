@@ -1,4 +1,8 @@
-"""What is asked of profiles: do replicates find each other, do mechanisms, and does the batch show."""
+"""What is asked of profiles: do replicates find each other, do mechanisms, and does the batch show.
+
+Wells (level 4) and treatments (level 5) are each scored by one call of ``profiles.scores.score``. Beside it stands the
+mean average precision of replicates as JUMP publishes it: against the negative controls of the same plate.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,49 +10,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx.profile_setting import Asked
+from cellfx.profiles import scores as library
+from cellfx.profiles import subsets
 from cellfx.profiles.average_precision import average_precision
-from cellfx.profiles.collecting import collect
-from cellfx.profiles.enrichment import batch_enrichment, enriched
-from cellfx.profiles.hit_curve import hit_curve
 from cellfx.profiles.mean_average_precision import mean_average_precision
-from cellfx.profiles.nearest import Exclusion, judge_neighbours, neighbours_collector
-from cellfx.profiles.pairs import encode, pair_rule
-from cellfx.profiles.replicates import replicating
-from cellfx.profiles.resampling import bootstrap_interval
-from cellfx.profiles.retrieval import at_k, at_r, hits_collector, macro_mean
-from cellfx.profiles.similarity import prepare
+from cellfx.profiles.pairs import encode
+from cellfx.profiles.resampling import Interval, bootstrap_interval
+from cellfx.profiles.scoring import HEADLINE, Effort, Scores
+from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.table import Profiles, take
-from cellfx.profiles.tail import Wanted, tail_collector
 
-PERCENTILES = (0.97, 0.975, 0.98, 0.985, 0.99, 0.995)
-"""Of all similarities; Bornholdt 2021 draws these and reports the last."""
-NEAREST = (1, 5, 10, 20, 50)
-
-
-class Columns(NamedTuple):
-    """What metadata columns are called; the config section ``columns``.
-
-    Attributes:
-        treatment: what replicates share: the compound, where doses differ also the dose.
-        compound: what all doses of it share.
-        mechanism: of action; None where none is known.
-        plate: barcode or number of a plate.
-        well: such as B07; None where it is not known.
-        batch: what was done together; None where there is one batch.
-        dose: a number; None where every compound has one.
-    """
-
-    treatment: tuple[str, ...]
-    compound: str
-    mechanism: str | None = None
-    plate: str = "Metadata_Plate"
-    well: str | None = "Metadata_Well"
-    batch: str | None = None
-    dose: str | None = None
-
-    def described(self) -> list[str]:
-        """The columns that belong to a treatment."""
-        return list(dict.fromkeys([*self.treatment, self.compound, *filter(None, (self.mechanism, self.dose))]))
+OF_REPLICATES = ("replicates", "percent replicating", "reproducibility")
+OF_WELLS = ("grit", "mp-values", "NSCB", "batch enrichment")
+OF_TREATMENTS = ("retrieval", "enrichment", "NSC", "percent matching")
+HEADLINES = (
+    *("fraction retrieved", "mAP of replicates", "percent replicating"),
+    *(f"enrichment@{HEADLINE:g}", "precision@R", "NSC", "batch enrichment"),
+)
+"""The scores that variants are compared by."""
+OF_SUBSETS = (f"enrichment@{HEADLINE:g}", "hits above chance")
+"""Computed on a subset itself; ``MEANS`` on all treatments and averaged over the subset: Bornholdt 2021, 4.6.2."""
+MEANS = ("precision@R", "average precision", "NSC")
 
 
 class Variant(NamedTuple):
@@ -67,118 +50,185 @@ class Variant(NamedTuple):
     treated: Profiles
 
 
-def score(variant: Variant, columns: Columns, similarity: str = "cosine", replicates: bool = True) -> dict[str, Any]:
+class Subsets(NamedTuple):
+    """Subsets of T treatments, the same for all variants.
+
+    Attributes:
+        chosen: name -> (T,) bool.
+        left_out: name -> why there is none.
+    """
+
+    chosen: Mapping[str, np.ndarray]
+    left_out: Mapping[str, str]
+
+
+def find_subsets(variant: Variant, columns: Columns, question: Asked) -> Subsets:
+    """Treatments with a strong phenotype, those of the largest mechanisms, and all others of each.
+
+    Bornholdt 2021, section 4.6.1: the treatments whose profiles correlate least with the median profile of the
+    controls, and the mechanisms with most compounds. All variants are compared on subsets of one of them.
+
+    Args:
+        variant: whose profiles say how strong a phenotype is; the thesis takes spherized ones.
+        columns: of the metadata.
+        question: how large subsets are.
+    """
+    treated, controls = variant.treated, take(variant.wells, variant.controls)
+    chosen, left_out = {}, {}
+    features = np.concatenate([treated.features, controls.features])
+    number = np.arange(len(features))
+    both = Profiles(features, treated.names, pl.DataFrame({"treatment": number}))
+    is_control = number >= len(treated.features)
+    try:
+        strong = subsets.strong_phenotype(both, is_control, "treatment", share=question.strong_rate)[~is_control]
+        chosen.update({"strong phenotype": strong, "weak phenotype": ~strong})
+    except ValueError as error:  # controls whose median profile has no direction, or a single treatment
+        left_out["strong phenotype"] = str(error)
+    if columns.mechanism is not None:
+        count, mechanisms = question.num_top_mechanisms, treated.metadata[columns.mechanism].drop_nulls().n_unique()
+        top = subsets.top_mechanisms(treated.metadata, columns.mechanism, columns.compound, count)
+        if mechanisms > count:
+            known = treated.metadata[columns.mechanism].is_not_null().to_numpy()
+            chosen.update({f"top {count} mechanisms": top, "other mechanisms": known & ~top})
+        else:
+            left_out[f"top {count} mechanisms"] = f"they are all: got {mechanisms}, expected more than {count}"
+    empty = [name for name, rows in chosen.items() if not rows.any()]
+    left_out |= dict.fromkeys(empty, "no treatment is left: got 0, expected 1 or more")
+    return Subsets({name: rows for name, rows in chosen.items() if rows.any()}, left_out)
+
+
+def score(
+    variant: Variant, columns: Columns, question: Asked | None = None, parts: Subsets | None = None
+) -> dict[str, Any]:
     """All scores of a variant, as far as its metadata allows.
 
     Args:
         variant: wells and treatments.
         columns: what is known of them.
-        similarity: kernel, see ``similarity.KERNELS``.
-        replicates: whether treatments have several wells, to be scored against negative controls.
+        question: what is asked.
+        parts: subsets of the treatments, to be scored too; none by default.
 
     Returns:
-        ``replicates`` of wells against negative controls of their plate, ``mechanisms`` among treatments where a
-        mechanism is known, ``batches`` among the controls where there is more than one.
+        ``num_treatments``; ``scores`` name -> ``level`` and ``value``, with ``interval`` (95 %) and ``p_value`` of
+        those that have them; ``left_out`` name -> reason; ``replicates`` by treatment; ``curves``, ``confusion`` and
+        ``batches``, where they could be computed; ``subsets`` name -> ``num_treatments`` and ``scores``.
     """
-    wells, controls = variant.wells, variant.controls
-    found = {"replicates": _replicates(wells, controls, columns, similarity)} if replicates else {}
-    if columns.mechanism is not None:
-        found["mechanisms"] = _mechanisms(variant.treated, columns, similarity)
-    if columns.batch is not None and wells.metadata[columns.batch].n_unique() > 1:
-        bias = batch_enrichment(wells, controls, columns.batch, (0.995,), "pearson")[0]
-        found["batches"] = {"enrichment": bias.odds_ratio, "log10_p": bias.log10_p}
+    question, parts = question or Asked(), parts or Subsets({}, {})
+    effort, left_out = _within(question.effort, len(variant.treated.features))
+    wells = OF_REPLICATES + OF_WELLS if question.replicates else OF_WELLS
+    of_wells = library.score(variant.wells, variant.controls, columns, question.similarity, question.effort, wells)
+    treated = columns._replace(batch=None)
+    of_treatments = library.score(variant.treated, None, treated, question.similarity, effort, OF_TREATMENTS)
+    by_treatment, published = _replicates(variant, columns, question) if question.replicates else (None, {})
+    if not question.replicates:
+        left_out["replicates"] = "not asked for: got scores.replicates False, expected True; switch it on"
+    found = {
+        "num_treatments": len(variant.treated.features),
+        "scores": published | _numbers(of_wells, "wells") | _numbers(of_treatments, "treatments"),
+        "left_out": left_out | of_wells.left_out | of_treatments.left_out | parts.left_out,
+        "replicates": by_treatment,
+        **_details(of_wells, of_treatments, effort),
+        "subsets": {},
+    }
+    for name, rows in parts.chosen.items():
+        itself, found["subsets"][name] = _of_subset(variant.treated, of_treatments, rows, treated, question)
+        found["left_out"] |= {f"{part} of {name}": reason for part, reason in itself.left_out.items()}
     return found
 
 
-def _replicates(wells: Profiles, controls: np.ndarray, columns: Columns, similarity: str) -> dict[str, Any]:
-    """Mean average precision of every treatment's wells against the controls of the same plate."""
-    marked = wells.metadata.with_columns(cellfx_control=pl.Series(controls))
-    treatment = [pl.when(~pl.Series(controls)).then(pl.col(name)).alias(name) for name in columns.treatment]
-    marked = wells._replace(metadata=marked.with_columns(treatment))
+def _within(effort: Effort, num_rows: int) -> tuple[Effort, dict[str, str]]:
+    """An effort with the k that so many treatments have, and what is left out for it."""
+    left_out = {
+        f"precision@{k}, recall@{k}": f"fewer neighbours than k: got {num_rows} treatments, expected more than {k}"
+        for k in effort.ks
+        if k >= num_rows
+    }
+    return effort._replace(ks=tuple(k for k in effort.ks if k < num_rows)), left_out
+
+
+def _replicates(variant: Variant, columns: Columns, question: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Mean average precision of every treatment's wells against the controls of the same plate, and its scores."""
+    wells, controls = variant.wells, pl.Series(variant.controls)
+    treatment = [pl.when(~controls).then(pl.col(name)).alias(name) for name in columns.treatment]
+    marked = wells._replace(metadata=wells.metadata.with_columns(*treatment, cellfx_control=controls))
     precision = average_precision(
-        marked, [*columns.treatment], [], [columns.plate], ["cellfx_control"], similarity=similarity
+        marked, [*columns.treatment], [], [columns.plate], ["cellfx_control"], similarity=question.similarity
     )
     mean = mean_average_precision(precision, marked.metadata, columns.treatment)
-    code = encode(marked.metadata, columns.treatment)
-    rows = take(wells, code >= 0)
-    percent = replicating(prepare(rows, "pearson"), code[code >= 0])
-    return {
+    by_treatment = {
         "groups": mean.groups.to_dict(as_series=False),
         "mean_average_precision": mean.mean_average_precision,
         "corrected_p_value": mean.corrected_p_value,
         "fraction_retrieved": mean.fraction_retrieved,
-        "map": float(mean.mean_average_precision.mean()),
-        "map_interval": _interval(mean.mean_average_precision),
-        "percent_replicating": percent.replicating_rate,
-        "num_treatments": len(mean.groups),
+    }
+    values = {"fraction retrieved": mean.retrieved.astype(float), "mAP of replicates": mean.mean_average_precision}
+    drawn = encode(mean.groups, [columns.compound] if columns.compound in columns.treatment else columns.treatment)
+    return by_treatment, {
+        name: _number("wells", float(each.mean()), _interval(each, drawn, question.effort))
+        for name, each in values.items()
     }
 
 
-def _mechanisms(treated: Profiles, columns: Columns, similarity: str) -> dict[str, Any]:
-    prepared = prepare(treated, similarity)
-    same = pair_rule(treated.metadata, sameby=[columns.mechanism], diffby=[columns.compound])
-    others = pair_rule(treated.metadata, diffby=[columns.compound])
-    exclusion = Exclusion(columns.mechanism, columns.compound)
-    collectors = {
-        "hits": hits_collector(prepared, same, others),
-        "tail": tail_collector(prepared, same, Wanted(PERCENTILES), others),
-        "near": neighbours_collector(prepared, treated.metadata, exclusion),
-    }
-    found = collect(prepared, collectors)
-    enrichment = [enriched(found["tail"], percentile) for percentile in PERCENTILES]
-    judged = judge_neighbours(found["near"], treated.metadata, exclusion)
-    precision_at_r = at_r(found["hits"])
-    curve = hit_curve(found["hits"])
-    ks = [k for k in NEAREST if k < len(treated.features)]
-    pairs = [at_k(found["hits"], k) for k in ks]
+def _interval(values: np.ndarray, drawn: np.ndarray, effort: Effort) -> Interval:
+    return bootstrap_interval(values, drawn, num_resamples=effort.num_resamples, seed=effort.seed)
+
+
+def _number(level: str, value: float, interval: Interval | None, p_value: float | None = None) -> dict[str, Any]:
+    found = {"level": level, "value": value}
+    if interval is not None:
+        found["interval"] = [interval.low, interval.high]
+    return found if p_value is None else {**found, "p_value": p_value}
+
+
+def _numbers(scores: Scores, level: str) -> dict[str, dict[str, Any]]:
     return {
-        "num_treatments": len(treated.features),
-        "percentiles": PERCENTILES,
-        "odds_ratio": [each.odds_ratio for each in enrichment],
-        "log10_p": [each.log10_p for each in enrichment],
-        "precision_at_r": macro_mean(precision_at_r),
-        "precision_at_r_interval": _interval(precision_at_r[~np.isnan(precision_at_r)]),
-        "k": ks,
-        "precision_at_k": [macro_mean(precision) for precision, _ in pairs],
-        "recall_at_k": [macro_mean(recall) for _, recall in pairs],
-        "hit_shares": curve.shares,
-        "hit_gain": curve.gain,
-        "hit_area": curve.area,
-        "not_same_compound": judged.accuracy,
-        "not_same_compound_balanced": judged.balanced_accuracy,
-        "mechanisms": judged.mechanisms,
-        "confusion": judged.confusion,
-        "num_unreachable": judged.num_unreachable,
+        name: _number(level, value, scores.intervals.get(name), scores.p_values.get(name))
+        for name, value in scores.numbers.items()
     }
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    found = bootstrap_interval(values, np.arange(len(values)))
-    return float(found.low), float(found.high)
+def _details(of_wells: Scores, of_treatments: Scores, effort: Effort) -> dict[str, Any]:
+    """What figures show; a curve that could not be computed is missing."""
+    curves, details = {}, of_treatments.details
+    if "enrichment" in details:
+        curves["percentiles"] = [one.percentile for one in details["enrichment"]]
+        curves["odds_ratio"] = [one.odds_ratio for one in details["enrichment"]]
+        curves["log10_p"] = [one.log10_p for one in details["enrichment"]]
+    if "curve" in details:
+        curves["k"] = list(effort.ks)
+        for kind in ("precision", "recall"):
+            curves[f"{kind}_at_k"] = [of_treatments.numbers[f"{kind}@{k}"] for k in effort.ks]
+        curves["hit_shares"], curves["hit_gain"] = details["curve"].shares, details["curve"].gain
+    found = {"curves": curves}
+    if "NSC" in details:
+        found["confusion"] = {"mechanisms": details["NSC"].mechanisms, "counts": details["NSC"].confusion}
+    if "batch_enrichment" in of_wells.details:
+        bias = of_wells.details["batch_enrichment"]
+        found["batches"] = {"odds_ratio": bias.odds_ratio, "log10_p": bias.log10_p}
+    return found
+
+
+def _of_subset(
+    treated: Profiles, scores: Scores, rows: np.ndarray, columns: Columns, question: Asked
+) -> tuple[Scores, dict[str, Any]]:
+    """Global scores of the subset itself, and the means of those of its rows among all."""
+    effort = question.effort._replace(ks=(), percentiles=())
+    itself = library.score(take(treated, rows), None, columns, question.similarity, effort, ("retrieval", "enrichment"))
+    found = {name: number for name, number in _numbers(itself, "treatments").items() if name in OF_SUBSETS}
+    compounds, means = encode(treated.metadata, [columns.compound]), library.subset_means(scores, rows)
+    for name in [name for name in MEANS if name in means]:
+        has = rows & ~np.isnan(scores.per_row[name])
+        found[name] = _number("treatments", means[name], _interval(scores.per_row[name][has], compounds[has], effort))
+    return itself, {"num_treatments": int(rows.sum()), "scores": found}
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, float]:
     """The few numbers that variants are compared by."""
-    found = {}
-    if "replicates" in scores:
-        found |= {
-            "fraction retrieved": scores["replicates"]["fraction_retrieved"],
-            "mAP of replicates": scores["replicates"]["map"],
-            "percent replicating": scores["replicates"]["percent_replicating"],
-        }
-    if "mechanisms" in scores:
-        found |= {
-            "odds ratio at 99.5 %": scores["mechanisms"]["odds_ratio"][-1],
-            "precision@R": scores["mechanisms"]["precision_at_r"],
-            "NSC accuracy": scores["mechanisms"]["not_same_compound"],
-        }
-    if "batches" in scores:
-        found["batch enrichment"] = scores["batches"]["enrichment"]
-    return found
+    return {name: scores["scores"][name]["value"] for name in HEADLINES if name in scores["scores"]}
 
 
 def plain(value: Any) -> Any:
-    """The same as lists, dictionaries and numbers, for JSON; what is not finite becomes None."""
+    """The same as lists, dictionaries and numbers, for JSON; NaN becomes None, and infinity the text "inf"."""
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, np.ndarray):
@@ -186,5 +236,5 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain(part) for part in value]
     if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
+        return float(value) if np.isfinite(value) else None if np.isnan(value) else str(float(value))
     return value.item() if isinstance(value, np.generic) else value

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cellfx import profile_page, profile_scores
+from cellfx import profile_page, profile_scores, profile_setting
 from cellfx.experiment import say
-from cellfx.profile_scores import Columns, Variant
+from cellfx.profile_scores import Variant
 from cellfx.profiles import aggregate, annotate, consensus, normalize, reading, select, simulated, spherize, treatments
+from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.table import METADATA, Profiles, level_path, take, write
 from cellfx.settings import Config, call, check_call, locked, nearest, to_dict, write_whole
 
 SECTIONS = ("columns", "controls", "profiles", "variants")
-OPTIONAL_SECTIONS = ("aggregate", "annotate", "compared", "consensus", "scores")
+OPTIONAL_SECTIONS = ("aggregate", "annotate", "compared", "consensus", "pictures", "scores")
 STEPS = (*normalize.METHODS, "select", "spherize")
 SCREEN = "screen"
 """What the files of profiles are called, before the suffix of their level."""
@@ -44,21 +45,25 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     settings = to_dict(config)
     check_sections(settings)
     columns = call(Columns, "columns", settings["columns"])
+    question = profile_setting.asked(settings.get("scores", {}))
+    profile_setting.pictures(settings.get("pictures", {}))
     variants = [(name, [_step(step) for step in steps]) for name, steps in settings["variants"]]
     wells, controls = read_wells(settings)
     _check_columns(wells.metadata, columns)
     with locked(workdir):
         write_whole(workdir / "config.json", json.dumps(settings, indent=2).encode())
-        made, scores = [], {}
+        made = []
         for name, steps in variants:
             folder = workdir / "profiles" / name.replace("/", "_")
             folder.mkdir(parents=True, exist_ok=True)
             normalised = normalise(wells, controls, steps, columns, folder)
             treated = summarise(normalised, controls, columns, settings, folder)
             made.append(Variant(name, normalised, controls, treated))
-            scores[name] = call(profile_scores.score, "scores", settings.get("scores", {}), made[-1], columns)
-            words = [f"{what} {value:.4g}" for what, value in profile_scores.headline(scores[name]).items()]
-            say(f"{name}: {', '.join(words)}")
+        parts, scores = profile_scores.find_subsets(made[-1], columns, question), {}
+        for variant in made:
+            scores[variant.name] = profile_scores.score(variant, columns, question, parts)
+            words = [f"{what} {value:.4g}" for what, value in profile_scores.headline(scores[variant.name]).items()]
+            say(f"{variant.name}: {', '.join(words)}")
         write_whole(workdir / "scores.json", json.dumps(profile_scores.plain(scores), indent=1).encode())
         say(f"report: {profile_page.write(made, scores, columns, settings, workdir)}")
     return scores
@@ -169,7 +174,8 @@ def treatments_compared(
         metadata: of N treatments.
         columns: what its columns are called.
         highest_dose: only the highest dose of each compound.
-        mechanism_size: only mechanisms of at least so many compounds; 0 takes all, also treatments without one.
+        mechanism_size: only mechanisms of at least so many compounds; 0 takes all, also treatments without one. With
+            ``columns.multilabel`` one of a treatment's labels is enough.
 
     Raises:
         ValueError: a rule for a column that the config does not name, or none is left.
@@ -185,14 +191,23 @@ def treatments_compared(
         taken &= treatments.highest_dose(metadata, columns.compound, columns.dose)
     if mechanism_size:
         taken &= treatments.known(metadata, columns.mechanism)
-        among = metadata.filter(pl.Series(taken))
-        taken[taken] = treatments.shared(among, columns.mechanism, columns.compound, mechanism_size)
+        taken[taken] = _shared(metadata.filter(pl.Series(taken)), columns, mechanism_size)
     if not taken.any():
         raise ValueError(
             f"no treatment left to compare: got none of {len(metadata)} by highest_dose={highest_dose} and "
             f"mechanism_size={mechanism_size}, expected two or more; loosen compared"
         )
     return taken
+
+
+def _shared(metadata: pl.DataFrame, columns: Columns, least: int) -> np.ndarray:
+    """Treatments whose mechanism, or one label of it, at least so many compounds have."""
+    labelled = metadata.with_row_index("cellfx_row")
+    if columns.multilabel:
+        labelled = labelled.with_columns(pl.col(columns.mechanism).str.split("|")).explode(columns.mechanism)
+        labelled = labelled.with_columns(pl.col(columns.mechanism).str.strip_chars())
+    rows = labelled["cellfx_row"].filter(treatments.shared(labelled, columns.mechanism, columns.compound, least))
+    return np.isin(np.arange(len(metadata)), rows.to_numpy())
 
 
 def check_sections(settings: Mapping[str, Any]) -> None:
@@ -231,7 +246,7 @@ def _check_on(kind: str, on: str) -> None:
 
 def _check_columns(metadata: pl.DataFrame, columns: Columns) -> None:
     for name, value in columns._asdict().items():
-        for column in (value,) if isinstance(value, str) else value or ():
+        for column in (value,) if isinstance(value, str) else value if name == "treatment" else ():
             if column not in metadata.columns:
                 raise ValueError(
                     f"no such column: got columns.{name} {column!r}, expected one of {', '.join(metadata.columns)}; "

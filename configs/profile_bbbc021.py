@@ -29,8 +29,9 @@ def get_config(size: str = "full") -> ConfigDict:
     config.controls = ConfigDict({"column": compound, "values": ("DMSO",)})
     config.compared = ConfigDict({"mechanism_size": 2})
     config.consensus = ConfigDict({"method": "median"})
+    config.scores = ConfigDict({"similarity": "cosine"})
     config.variants = (("means", ()), ("standardized by plate", ({"name": "standardize", "on": "controls"},)))
     config.variants += (("spherized", ("spherize",)), ("spherized by batch", ({"name": "spherize", "by": by[:1]},)))
     if size == "tiny":
-        config.scores = ConfigDict({"replicates": False})
+        config.scores.replicates = False
     return config

@@ -2,7 +2,7 @@
 
 Chandrasekaran et al. 2024, doi:10.1038/s41592-024-02241-6, publish the mean average precision of every compound; the
 variant "as published" repeats it. Mechanisms are those of the annotation table; where it lists several, the list is a
-mechanism of its own, as Bornholdt 2021 has it.
+mechanism of its own, as Bornholdt 2021 has it, unless --config.columns.multilabel=True lets one label be enough.
 
     CELLFX_DATA=/data bin/profile --config configs/profile_jump.py --workdir runs/jump
 """
@@ -25,9 +25,11 @@ def get_config(size: str = "full") -> ConfigDict:
     on, columns = {"Metadata_broad_sample": "broad_sample"}, {"moa_list": "Metadata_moa"}
     config.annotate = ({"path": table, "on": on, "columns": columns},)
     config.columns = ConfigDict({"treatment": ("Metadata_broad_sample",), "compound": "Metadata_broad_sample"})
-    config.columns.update({"mechanism": "Metadata_moa", "batch": "Metadata_Plate"})
+    config.columns.update({"mechanism": "Metadata_moa", "batch": "Metadata_Plate", "multilabel": False})
     config.controls = ConfigDict({"column": "Metadata_control_type", "values": ("negcon",)})
     config.compared = ConfigDict({"mechanism_size": 2})
+    config.scores = ConfigDict({"similarity": "cosine"})
+    config.pictures = ConfigDict({"map": True})
     config.variants = (
         ("as published", ()),
         ("standardized by plate", ("standardize",)),

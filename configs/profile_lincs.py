@@ -23,7 +23,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.profiles = ConfigDict({"path": os.path.join(folder, "lincs", "profiles", "**", "*_augmented.csv.gz")})
     compound, dose, plate = "Metadata_broad_sample", "Metadata_mmoles_per_liter", "Metadata_Plate"
     config.columns = ConfigDict({"treatment": (compound, dose), "compound": compound, "dose": dose})
-    config.columns.update({"mechanism": "Metadata_moa", "batch": "Metadata_Batch_Number"})
+    config.columns.update({"mechanism": "Metadata_moa", "batch": "Metadata_Batch_Number", "multilabel": False})
     config.controls = ConfigDict({"column": compound, "values": ("DMSO",)})
     config.compared = ConfigDict({"highest_dose": True, "mechanism_size": 2})
     config.scores = ConfigDict({"similarity": "pearson"})

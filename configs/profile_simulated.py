@@ -20,6 +20,8 @@ def get_config(size: str = "full") -> ConfigDict:
     config.columns.update({"mechanism": "Metadata_MOA", "batch": "Metadata_Batch", "dose": "Metadata_Dose_um"})
     config.controls = ConfigDict({"column": "Metadata_Control", "values": ("true",)})
     config.compared = ConfigDict({"mechanism_size": 2})
+    config.scores = ConfigDict({"similarity": "cosine"})
+    config.pictures = ConfigDict({"map": True, "plates": ("feature_000",)})
     config.variants = (
         ("raw", ()),
         ("standardized by plate", ("standardize",)),

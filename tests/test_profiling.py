@@ -1,5 +1,6 @@
 """From tables to a report: a simulated screen, real plates with published scores, and everything that can be wrong."""
 
+import html
 import json
 import shutil
 
@@ -7,9 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cellfx import profiling, settings
+from cellfx import profile_scores, profile_setting, profile_tables, profiling, settings
 from cellfx.cli import config
 from cellfx.profiles import normalize, reading, spherize
+from cellfx.profiles.hit_curve import hit_curve
+from cellfx.profiles.pairs import pair_rule
+from cellfx.profiles.retrieval import find_hits
+from cellfx.profiles.similarity import prepare
 from cellfx.profiles.simulated import Sizes, simulated
 from cellfx.profiles.table import to_frame
 from tests.browser import CHROMIUM, REASON, Browser
@@ -35,11 +40,127 @@ def test_every_variant_has_its_levels_and_scores(finished):
     for name in names:
         treated = reading.read(workdir / "profiles" / name / "screen_consensus.parquet")
         assert sorted(treated.metadata["Metadata_Compound"]) == [f"compound {i + 1:03d}" for i in range(12)]
-        for part in ("replicates", "mechanisms", "batches"):
-            assert part in kept[name]
+        assert set(profile_scores.HEADLINES) <= set(kept[name]["scores"])
+        assert len(kept[name]["replicates"]["groups"]["Metadata_Compound"]) == 12
+        assert set(kept[name]["subsets"]) == {"strong phenotype", "weak phenotype"}
+        for score, number in kept[name]["scores"].items():
+            low, high = (float(end) for end in number.get("interval", (-np.inf, np.inf)))
+            assert low <= float(number["value"]) <= high, score
+            assert 0 < number.get("p_value", 1) <= 1, score
     wells = reading.read(workdir / "profiles" / "spherized" / "screen_spherized.parquet")
     controls = wells.features[wells.metadata["Metadata_Control"].to_numpy()]
     np.testing.assert_allclose(np.cov(controls.T), np.eye(12), atol=1e-4)  # epsilon, 1e-6, over variances near 1
+
+
+def test_the_page_shows_every_score_with_its_certainty_and_what_is_left_out(finished):
+    workdir, scores = finished
+    text = html.unescape((workdir / "report.html").read_text())
+    for variant in scores.values():
+        for name, number in variant["scores"].items():
+            row = next(line for line in text.split("<tr>") if line.startswith(f"<td>{name}</td>"))
+            assert f"<td>{profile_tables.certain(number)}</td>" in row
+        for name, reason in variant["left_out"].items():
+            assert f"<td>{name}</td><td>all</td><td>{reason}</td>" in text
+        for name, part in variant["subsets"].items():
+            assert f"<td>{name}</td><td>{part['num_treatments']}</td>" in text.replace(' class="number"', "")
+    assert set(scores["raw"]["left_out"]) == {
+        *("precision@20, recall@20", "precision@50, recall@50", "percent matching", "top 50 mechanisms")
+    }
+
+
+def test_certain_numbers_are_short():
+    number = {"value": 0.4213, "interval": [-0.0384, np.inf], "p_value": 1 / 201}
+    assert profile_tables.certain(number) == "0.421 (\N{MINUS SIGN}0.0384 to inf), p = .005"
+    assert profile_tables.certain({"value": 12345.6}) == "12,346"
+    assert profile_tables.certain({"value": np.inf, "p_value": 1.0}) == "inf, p = 1"
+
+
+def test_subsets_are_those_that_the_thesis_takes():
+    """Five treatments of three mechanisms in a plane; controls point to the right."""
+    angles = np.radians([10, 170, 90, 120, 20])
+    features = np.stack([np.cos(angles), np.sin(angles), -np.cos(angles) - np.sin(angles)], axis=1)
+    names = [f"compound {i}" for i in range(5)]
+    metadata = pl.DataFrame({"c": names, "m": ["a", "a", "b", "b", "b"]})
+    treated = profiling.take(profile_scores.Profiles(features, ("x", "y", "z"), metadata), np.arange(5) < 5)
+    wells = treated._replace(features=np.array([[1.0, 0, -1], [1, 0.1, -1.1], [1, -0.1, -0.9]]), metadata=metadata[:3])
+    variant = profile_scores.Variant("v", wells, np.ones(3, bool), treated)
+    columns = profiling.Columns(("c",), "c", "m")
+    found = profile_scores.find_subsets(variant, columns, profile_setting.Asked(num_top_mechanisms=1))
+    likeness = np.corrcoef(np.concatenate([features, np.median(wells.features, axis=0)[None]]))[-1, :5]
+    assert set(np.flatnonzero(found.chosen["strong phenotype"])) == set(np.argsort(likeness)[:2])
+    assert found.chosen["top 1 mechanisms"].tolist() == [False, False, True, True, True]
+    assert found.chosen["other mechanisms"].tolist() == [True, True, False, False, False]
+    assert found.left_out == {}
+    nothing = variant._replace(wells=wells._replace(features=np.array([[1.0, 0, 0], [0, 0, 0], [-1, 0, 0]])))
+    left_out = profile_scores.find_subsets(nothing, columns, profile_setting.Asked()).left_out
+    assert left_out["strong phenotype"].startswith("a profile without pearson similarity: got row 6 that is constant")
+    assert left_out["top 50 mechanisms"] == "they are all: got 2, expected more than 50"
+    most = profile_scores.find_subsets(variant, columns, profile_setting.Asked(strong_rate=0.95))
+    assert most.left_out["weak phenotype"] == "no treatment is left: got 0, expected 1 or more"
+    assert "weak phenotype" not in most.chosen
+
+
+def test_scores_of_a_subset_are_its_own_or_averages_over_it(finished):
+    _, scores = finished
+    variant = scores["spherized"]
+    parts = variant["subsets"]["strong phenotype"], variant["subsets"]["weak phenotype"]
+    sizes = [part["num_treatments"] for part in parts]
+    assert sizes == [5, 7]
+    for name in profile_scores.MEANS:
+        mean = np.average([part["scores"][name]["value"] for part in parts], weights=sizes)
+        np.testing.assert_allclose(mean, variant["scores"][name]["value"], rtol=1e-12)
+    treated = reading.read(finished[0] / "profiles" / "spherized" / "screen_consensus.parquet")
+    last = reading.read(finished[0] / "profiles" / "spherized by batch" / "screen_consensus.parquet")
+    wells = reading.read(finished[0] / "profiles" / "spherized by batch" / "screen_spherized.parquet")
+    controls = wells.metadata["Metadata_Control"].to_numpy()
+    median = np.median(wells.features[controls], axis=0)
+    strong = np.isin(np.arange(12), np.argsort(np.corrcoef([*last.features, median])[-1, :12])[:5])
+    rows = prepare(profiling.take(treated, strong), "cosine")
+    same, across = (
+        pair_rule(treated.metadata.filter(strong), *by) for by in ((["Metadata_MOA"],), ((), ["Metadata_Compound"]))
+    )
+    area = hit_curve(find_hits(rows, same, across)).area
+    np.testing.assert_allclose(parts[0]["scores"]["hits above chance"]["value"], area, rtol=1e-9)
+
+
+def test_the_effort_is_that_of_the_config(tmp_path):
+    asked = {
+        "num_permutations": 4,
+        "num_resamples": 10,
+        "num_mp_permutations": 9,
+        "null_size": 50,
+        "ks": (2,),
+        "seed": 3,
+    }
+    loaded = tiny(scores=asked, variants=[("raw", ())])
+    found = profiling.run(loaded, tmp_path / "run")["raw"]
+    precisions = [name for name in found["scores"] if name.startswith("precision@")]
+    assert precisions == ["precision@2", "precision@R"]
+    assert all(number["p_value"] * 5 in (1, 2, 3, 4, 5) for number in found["scores"].values() if "p_value" in number)
+    assert "the share of 4 permutations" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_lists_of_mechanisms_are_compared_by_their_labels():
+    names = [f"compound {i}" for i in range(5)]
+    metadata = pl.DataFrame({"c": names, "m": ["a|b", "b | c", "d", "c", None]})
+    whole = profiling.Columns(("c",), "c", "m")
+    with pytest.raises(ValueError, match="no treatment left to compare"):
+        profiling.treatments_compared(metadata, whole, mechanism_size=2)
+    taken = profiling.treatments_compared(metadata, whole._replace(multilabel=True), mechanism_size=2)
+    assert taken.tolist() == [True, True, False, True, False]
+
+
+def test_lists_of_mechanisms_are_a_choice_of_the_config(tmp_path):
+    drawn = simulated(6, 3, num_batches=2, plates_per_batch=2, num_controls=20, num_features=10, sizes=Sizes(2.0))
+    two = pl.col("Metadata_MOA").replace("mechanism 01", "x|mechanism 02")
+    table = to_frame(drawn).with_columns(two)
+    table.write_parquet(tmp_path / "wells.parquet")
+    loaded = tiny(profiles={"path": str(tmp_path / "wells.parquet")}, variants=[("raw", ())])
+    whole = profiling.run(loaded, tmp_path / "whole")["raw"]["scores"]
+    loaded["columns"] = {**loaded["columns"], "multilabel": True}
+    labels = profiling.run(loaded, tmp_path / "labels")["raw"]["scores"]
+    for name in ("precision@R", "NSC", "NSCB", "grit"):
+        assert labels[name]["value"] != whole[name]["value"], name
 
 
 def test_what_was_fitted_can_be_applied_to_other_plates(finished):
@@ -56,7 +177,7 @@ def test_what_was_fitted_can_be_applied_to_other_plates(finished):
 def test_the_same_run_gives_the_same_scores(finished, tmp_path):
     _, scores = finished
     again = profiling.run(tiny(), tmp_path / "again")
-    assert json.dumps(profiling.profile_scores.plain(again)) == json.dumps(profiling.profile_scores.plain(scores))
+    assert json.dumps(profile_scores.plain(again)) == json.dumps(profile_scores.plain(scores))
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason=REASON)
@@ -65,7 +186,16 @@ def test_the_page_is_whole_in_a_browser(finished):
     with Browser() as browser:
         seen = browser.look_at(workdir / "report.html")
     assert (seen.complaints, seen.requests) == ([], [])
-    for word in ("Variants", "Mechanisms", "Batches", "Plates", "Treatments", "spherized by batch"):
+    for word in (
+        "Variants",
+        "How certain",
+        "Subsets",
+        "Mechanisms",
+        "Batches",
+        "Plates",
+        "Treatments",
+        "spherized by batch",
+    ):
         assert word in seen.drawn["words"]
     assert len(seen.drawn["images"]) >= 9
     assert all(image["pixels"][0] > 0 and image["alt"] for image in seen.drawn["images"])
@@ -127,8 +257,8 @@ def test_spherizing_takes_batches_out_and_the_more_the_larger_they_are(tmp_path)
         loaded["variants"] = [("raw", ()), ("spherized", ("spherize",))]
         scores = profiling.run(loaded, tmp_path / str(size))
         raw, spherized = (scores[name] for name in ("raw", "spherized"))
-        assert spherized["mechanisms"]["precision_at_r"] > raw["mechanisms"]["precision_at_r"]
-        at_98 = [scored["mechanisms"]["odds_ratio"][2] for scored in (raw, spherized)]
+        assert spherized["scores"]["precision@R"]["value"] > raw["scores"]["precision@R"]["value"]
+        at_98 = [scored["scores"]["enrichment@0.98"]["value"] for scored in (raw, spherized)]
         gains.append((at_98[1] / at_98[0], spherized["batches"]["log10_p"] - raw["batches"]["log10_p"]))
     (small_enrichment, small_batch), (large_enrichment, large_batch) = gains
     assert 1 < small_enrichment < large_enrichment
@@ -142,8 +272,8 @@ def test_planted_mechanisms_are_found_where_they_are_strong():
     columns = profiling.Columns(**loaded["columns"])
     spherized = spherize.apply(spherize.fit(wells, controls), wells)
     treated = profiling.consensus.consensus(profiling.take(spherized, ~controls), columns.described())
-    variant = profiling.Variant("spherized", spherized, controls, treated)
-    assert profiling.profile_scores.score(variant, columns)["mechanisms"]["not_same_compound"] == 1.0
+    variant = profile_scores.Variant("spherized", spherized, controls, treated)
+    assert profile_scores.score(variant, columns)["scores"]["NSC"]["value"] == 1.0
 
 
 WRONG = {
@@ -162,6 +292,19 @@ WRONG = {
     ),
     "unknown rule": ({"compared": {"highest_doze": True}}, "unknown config key compared.highest_doze; did you mean hi"),
     "unknown score": ({"scores": {"replicate": True}}, "unknown config key scores.replicate; did you mean replicates?"),
+    "unknown effort": (
+        {"scores": {"num_permutation": 3}},
+        "unknown config key scores.num_permutation; did you mean num_permutations?",
+    ),
+    "effort that is no number": (
+        {"scores": {"num_resamples": "many"}},
+        "wrong type for config key scores.num_resamples: got 'many', expected int; correct it",
+    ),
+    "no effort": ({"scores": {"num_permutations": 0}}, "too little effort: got num_permutations=0, expected 1 or more"),
+    "no subset": (
+        {"scores": {"strong_rate": 1.0}},
+        "subsets of none or all: got scores.strong_rate 1.0 and scores.num_top_mechanisms 50, expected a share in",
+    ),
     "half of the controls": (
         {"controls": {"column": "Metadata_Control"}},
         "config key controls.values is missing; expected a value, it has no default",

@@ -180,9 +180,14 @@ def interpolations(images: np.ndarray, path: str = "straight lines") -> Any:
     return _grid(list(images), [""] * len(images), "From one image to another", note, heads=heads)
 
 
-def gallery(rows: Sequence[np.ndarray], names: Sequence[str], title: str, note: str = "") -> Any:
-    """Rows of images (n, H, W, C) in [0, 1], each with a name on its left; rows may differ in length."""
-    return _grid(rows, names, title, note)
+def gallery(
+    rows: Sequence[np.ndarray], names: Sequence[str], title: str, note: str = "", ends: Sequence[str] | None = None
+) -> Any:
+    """Rows of images (n, H, W, C) in [0, 1], each with a name on its left, and words on its right if given.
+
+    Rows may differ in length.
+    """
+    return _grid(rows, names, title, note, ends=ends)
 
 
 def _bright(index: int) -> list[float]:

@@ -65,7 +65,14 @@ def curves(
     return on.figure
 
 
-def plate_map(wells: Sequence[str], values: np.ndarray, title: str, unit: str, symmetric: bool = False) -> Any:
+def plate_map(
+    wells: Sequence[str],
+    values: np.ndarray,
+    title: str,
+    unit: str,
+    symmetric: bool = False,
+    limits: tuple[float, float] | None = None,
+) -> Any:
     """A value of every well of a plate, where the well lies.
 
     Args:
@@ -74,6 +81,7 @@ def plate_map(wells: Sequence[str], values: np.ndarray, title: str, unit: str, s
         title: what is seen.
         unit: what the colours mean.
         symmetric: about 0, for values that have a sign.
+        limits: values at the ends of the colours, for several maps on one scale; the least and largest by default.
 
     Returns:
         Figure; a well without a value is white.
@@ -82,9 +90,9 @@ def plate_map(wells: Sequence[str], values: np.ndarray, title: str, unit: str, s
         ValueError: a name is no well.
     """
     grid = plate_grid(wells, values)
-    low, high = np.nanmin(grid), np.nanmax(grid)
+    low, high = limits or (float(np.nanmin(grid)), float(np.nanmax(grid)))
     if symmetric:
-        high = float(np.nanmax(np.abs(grid))) or 1.0
+        high = max(-low, high) or 1.0
         low = -high
     cell = 0.235
     with style():

@@ -4,11 +4,11 @@ Similarities stay as they are: all of this looks at the nearest rows and the mos
 unit is what is drawn or exchanged as a whole, such as all wells of a compound; pairs within a unit are never compared.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from cellfx.profiles.collecting import match
+from cellfx.profiles.collecting import Block, Collector, match
 from cellfx.profiles.enrichment import enriched
 from cellfx.profiles.pairs import Rule, listed
 from cellfx.profiles.resampling import Interval
@@ -16,6 +16,8 @@ from cellfx.profiles.similarity import just_above
 from cellfx.profiles.tail import Tail
 
 MAX_PAIRS = 1 << 23
+MAX_SUMS = 1 << 25
+"""Sums over units that are kept: 256 MiB."""
 
 
 def label_null(
@@ -142,6 +144,79 @@ def enrichment_interval(
         return Interval(observed.odds_ratio, 0.0, float("inf"))
     low, high = (1 - level) / 2 * (len(ends) - 1), (1 + level) / 2 * (len(ends) - 1)
     return Interval(observed.odds_ratio, float(ends[int(np.floor(low))]), float(ends[int(np.ceil(high))]))
+
+
+def unit_sums_collector(units: np.ndarray, value: Callable[[Block], np.ndarray]) -> Collector:
+    """Sums a value of pairs over the rows of each unit, for ``mean_null``: (N, U) float64, units in rising order.
+
+    Args:
+        units: (N,) int, negative for rows that are not compared.
+        value: of a block -> (B, N).
+
+    Raises:
+        ValueError: no unit, or more sums than ``MAX_SUMS``.
+    """
+    order = np.argsort(units, kind="stable")[np.sum(units < 0) :]
+    names, starts = np.unique(units[order], return_index=True)
+    if not 0 < len(units) * len(names) <= MAX_SUMS:
+        raise ValueError(
+            f"no units to exchange, or too many: got {len(names)} in {len(units)} rows, expected from 1 to {MAX_SUMS} "
+            "sums of rows over units; score fewer rows, such as the consensus of each treatment"
+        )
+    return Collector(lambda block: np.add.reduceat(value(block)[:, order], starts, axis=1), np.concatenate)
+
+
+def rank_gain(candidates: Rule) -> Callable[[Block], np.ndarray]:
+    """How much earlier than half-way each candidate is found, as a share of all: a value for ``unit_sums_collector``.
+
+    The mean over the pairs that match is ``HitCurve.area``, where no two candidates are equally similar.
+    """
+
+    def value(block: Block) -> np.ndarray:
+        allowed = block.mask(candidates)
+        order = np.argsort(np.where(allowed, -block.similarity, np.inf), axis=1)
+        rank = np.empty(order.shape)
+        np.put_along_axis(rank, order, np.arange(order.shape[1], dtype=np.float64)[None], axis=1)
+        return np.where(allowed, 0.5 - (rank + 0.5) / np.maximum(allowed.sum(axis=1, keepdims=True), 1), 0.0)
+
+    return value
+
+
+def mean_null(
+    sums: np.ndarray,
+    matching: Rule,
+    units: np.ndarray,
+    by_row: bool = False,
+    num_permutations: int = 200,
+    seed: int = 0,
+) -> np.ndarray | None:
+    """Means of a value over the pairs that match, after the units have exchanged their labels.
+
+    Args:
+        sums: (N, U) of the value, see ``unit_sums_collector``.
+        matching: which rows belong together; all rows of a unit have the label of its first.
+        units: (N,) int, as they were given there.
+        by_row: the mean over the rows of each one's mean over its matches, in place of that over all pairs.
+        num_permutations: 1 or more.
+        seed: of these.
+
+    Returns:
+        (1 + num_permutations,) float64, the first without any exchange; None where there are more matching pairs than
+        ``MAX_PAIRS``.
+    """
+    rows = np.flatnonzero(units >= 0)
+    names, first, code = np.unique(units[rows], return_index=True, return_inverse=True)
+    pairs = listed(Rule(*(np.asarray(part)[..., rows[first]] for part in matching)), MAX_PAIRS)
+    if pairs is None:
+        return None
+    totals, sizes = np.zeros((len(names), len(names))), np.bincount(code).astype(np.float64)
+    np.add.at(totals, code, sums[rows])
+    rng, means = np.random.default_rng(seed), np.zeros(1 + num_permutations)
+    for i in range(len(means)):
+        mine, partner = (rng.permutation(len(names)) if i else np.arange(len(names)))[pairs].T
+        weight = 1 / np.bincount(mine, sizes[partner], len(names))[mine] if by_row else np.ones(len(mine))
+        means[i] = np.sum(weight * totals[mine, partner]) / np.sum(weight * sizes[mine] * sizes[partner])
+    return means
 
 
 def _odds(a: float, above: float, matching: float, total: float) -> float:

@@ -8,25 +8,33 @@ whatever the mechanism is. With one row a compound, as published, no pair is lef
 rows for, such as grit without controls, is named with the reason in ``Scores.left_out``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from cellfx.profiles import scoring
+from cellfx.profiles.chance import rank_gain, unit_sums_collector
 from cellfx.profiles.collecting import Collector, collect
 from cellfx.profiles.grit import grit_collector
 from cellfx.profiles.nearest import neighbours_collector
 from cellfx.profiles.replicates import reproduced
 from cellfx.profiles.retrieval import hits_collector, macro_mean
 from cellfx.profiles.scoring import HEADLINE, Effort, Scores
-from cellfx.profiles.screen_rules import Columns, ScreenRules, screen_rules
+from cellfx.profiles.screen_rules import USUAL, Columns, ScreenRules, screen_rules
 from cellfx.profiles.similarity import Prepared, prepare
 from cellfx.profiles.table import Profiles
 from cellfx.profiles.tail import Wanted, tail_collector
 
 LARGEST_R = 256
 """Up to as many nearest rows are kept for the null of precision@R."""
+STEPS = (
+    *("retrieval", "enrichment", "replicates", "reproducibility", "grit", "NSC", "NSCB", "batch enrichment"),
+    *("percent replicating", "percent matching", "mp-values"),
+)
+"""Each computes a score or several; ``left_out`` calls them so."""
+NULLS = {"p-value of hits above chance": "retrieval", "p-value of grit": "grit"}
+"""What is collected for a null -> the step that it belongs to."""
 
 
 def score(
@@ -35,40 +43,52 @@ def score(
     columns: Columns | None = None,
     kernel: str = "pearson",
     effort: Effort | None = None,
+    wanted: Sequence[str] = STEPS,
 ) -> Scores:
     """Computes every score that a screen has rows for.
 
     Args:
         profiles: of N rows, wells or treatments.
         controls: (N,) bool, negative controls; none by default.
-        columns: of the metadata.
+        columns: of the metadata; ``screen_rules.USUAL`` by default.
         kernel: see ``similarity.KERNELS``.
         effort: how much is computed.
+        wanted: some of ``STEPS``.
 
     Raises:
-        ValueError: controls or columns that do not fit, or as ``similarity.prepare``.
+        ValueError: controls or columns that do not fit, an effort of nothing, a step that is none, or as
+            ``similarity.prepare``.
     """
-    columns, effort = columns or Columns(), effort or Effort()
+    columns, effort = columns or USUAL, effort or Effort()
+    _check_wanted(wanted)
+    scoring.check_effort(effort)
     controls = np.zeros(len(profiles.features), bool) if controls is None else np.asarray(controls)
     rules, prepared = screen_rules(profiles.metadata, controls, columns), prepare(profiles, kernel)
     scores = Scores({}, {}, {}, {}, {}, {})
-    found = _collected(prepared, _collectors(prepared, rules, controls, columns, effort), scores.left_out)
+    makers = _collectors(prepared, rules, controls, columns, effort)
+    makers = {name: maker for name, maker in makers.items() if NULLS.get(name, name) in wanted}
+    found = _collected(prepared, makers, scores.left_out)
+    of_hits, of_grit = NULLS
     steps: dict[str, Callable[[Any], None]] = {
-        "retrieval": lambda hits: scoring.add_retrieval(scores, hits, rules, effort),
+        "retrieval": lambda hits: scoring.add_retrieval(scores, hits, found.get(of_hits), rules, effort),
         "enrichment": lambda tail: scoring.add_enrichment(scores, tail, rules, effort),
         "replicates": lambda hits: scoring.add_replicates(scores, hits, rules, effort),
         "reproducibility": lambda tail: scores.numbers.update(reproducibility=reproduced(tail)),
-        "grit": lambda result: scoring.add_grit(scores, result, rules, effort),
+        "grit": lambda result: scoring.add_grit(scores, result, found.get(of_grit), rules, effort),
         "NSC": lambda near: scoring.add_nearest(scores, "NSC", near, rules, columns, effort),
         "NSCB": lambda near: scoring.add_nearest(scores, "NSCB", near, rules, columns, effort),
         "batch enrichment": lambda tail: scoring.add_batches(scores, tail, rules, effort),
     }
-    for name, result in found.items():
-        _attempt(scores.left_out, name, steps[name], result)
-    left_out = scores.left_out
-    _attempt(left_out, "percent replicating", scoring.add_replicating, scores, prepared, rules, effort)
-    _attempt(left_out, "percent matching", scoring.add_matching, scores, profiles, kernel, rules, effort)
-    _attempt(left_out, "mp-values", scoring.add_mp_values, scores, profiles, rules, controls, effort)
+    for name in [name for name in steps if name in found]:
+        _attempt(scores.left_out, name, steps[name], found[name])
+    others: dict[str, Callable[[], None]] = {
+        "percent replicating": lambda: scoring.add_replicating(scores, prepared, rules, effort),
+        "percent matching": lambda: scoring.add_matching(scores, profiles, kernel, rules, effort),
+        "mp-values": lambda: scoring.add_mp_values(scores, profiles, rules, controls, effort),
+    }
+    for name, compute in others.items():
+        if name in wanted:
+            _attempt(scores.left_out, name, compute)
     return scores
 
 
@@ -88,23 +108,43 @@ def _collectors(
 ) -> dict[str, Callable[[], Collector]]:
     largest = int(np.bincount(rules.mechanisms[rules.mechanisms >= 0], minlength=1).max())
     largest = LARGEST_R if columns.multilabel else min(largest, LARGEST_R)
-    num_top = max(*effort.ks, largest)
+    num_top = max((*effort.ks, largest))
     percentiles = tuple(dict.fromkeys((*effort.percentiles, HEADLINE)))
-    headline = Wanted((HEADLINE,), listed=HEADLINE)
-    makers: dict[str, Callable[[], Collector]] = {
+    of_hits, of_grit = NULLS
+
+    def across_batches() -> Collector:
+        _need_batch(columns)
+        return neighbours_collector(prepared, rules.known, columns.exclusion(True))
+
+    def of_batches() -> Collector:
+        _need_batch(columns)
+        return tail_collector(prepared, rules.batch, Wanted((HEADLINE,), listed=HEADLINE), rules.untreated)
+
+    return {
         "retrieval": lambda: hits_collector(prepared, rules.mechanism, rules.across, num_top),
         "enrichment": lambda: tail_collector(
             prepared, rules.mechanism, Wanted(percentiles, listed=HEADLINE), rules.across
         ),
-        "replicates": lambda: hits_collector(prepared, rules.compound, rules.treated),
-        "reproducibility": lambda: tail_collector(prepared, rules.compound, Wanted(of_others=(0.95,)), rules.treated),
+        "replicates": lambda: hits_collector(prepared, rules.treatment, rules.treated),
+        "reproducibility": lambda: tail_collector(prepared, rules.treatment, Wanted(of_others=(0.95,)), rules.treated),
         "grit": lambda: grit_collector(prepared, rules.mechanism_across, controls),
         "NSC": lambda: neighbours_collector(prepared, rules.known, columns.exclusion(False)),
+        "NSCB": across_batches,
+        "batch enrichment": of_batches,
+        of_hits: lambda: unit_sums_collector(rules.units, rank_gain(rules.across)),
+        of_grit: lambda: unit_sums_collector(rules.units, lambda block: block.similarity),
     }
-    if rules.batch is not None:
-        makers["NSCB"] = lambda: neighbours_collector(prepared, rules.known, columns.exclusion(True))
-        makers["batch enrichment"] = lambda: tail_collector(prepared, rules.batch, headline, rules.untreated)
-    return makers
+
+
+def _need_batch(columns: Columns) -> None:
+    if columns.batch is None:
+        raise ValueError("no column of batches: got columns.batch None, expected the name of a column; name it")
+
+
+def _check_wanted(wanted: Sequence[str]) -> None:
+    unknown = [name for name in wanted if name not in STEPS]
+    if unknown:
+        raise ValueError(f"unknown score: got {unknown[0]!r}, expected some of {', '.join(STEPS)}; correct wanted")
 
 
 def _collected(

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from cellfx.profiles.average_precision import AveragePrecision
-from cellfx.profiles.chance import enrichment_interval, enrichment_null, label_null
+from cellfx.profiles.chance import enrichment_interval, enrichment_null, label_null, mean_null
 from cellfx.profiles.enrichment import PERCENTILES, enriched
 from cellfx.profiles.grit import Grit
 from cellfx.profiles.hit_curve import hit_curve, hit_histogram
@@ -26,6 +26,8 @@ from cellfx.profiles.similarity import Prepared, prepare
 from cellfx.profiles.table import Profiles
 from cellfx.profiles.tail import Tail
 
+SAME = 1e-6
+"""Similarities that differ by less say nothing: rounding, and what regularisation leaves of a spherized control."""
 HEADLINE = 0.995
 """Percentile whose odds ratio gets an interval and a null; the thesis reports it."""
 
@@ -57,7 +59,7 @@ class Effort(NamedTuple):
     Attributes:
         ks: neighbours of precision and recall.
         percentiles: of the enrichment; ``HEADLINE`` is added.
-        num_permutations: of mechanisms among compounds.
+        num_permutations: of mechanisms among compounds, and of batches among controls.
         num_resamples: of compounds.
         num_mp_permutations: of wells, for mp-values; 0 leaves them out.
         null_size: random groups, for percent replicating and matching, and random rankings, for mean average precision.
@@ -73,6 +75,19 @@ class Effort(NamedTuple):
     seed: int = 0
 
 
+def check_effort(effort: Effort) -> None:
+    """Raises a ValueError where nothing would be computed."""
+    least = dict.fromkeys(("num_permutations", "num_resamples", "null_size"), 1) | {"num_mp_permutations": 0}
+    for name, value in least.items():
+        if getattr(effort, name) < value:
+            raise ValueError(f"too little effort: got {name}={getattr(effort, name)}, expected {value} or more")
+    if not all(k >= 1 and k == int(k) for k in effort.ks) or not all(0 <= q <= 1 for q in effort.percentiles):
+        raise ValueError(
+            f"neighbours or percentiles out of range: got ks={list(effort.ks)} and percentiles="
+            f"{list(effort.percentiles)}, expected whole numbers from 1 and shares in [0, 1]; correct them"
+        )
+
+
 def add_rows(scores: Scores, name: str, values: np.ndarray, rules: ScreenRules, effort: Effort) -> None:
     """A score of rows: its mean over those that have one, with an interval."""
     scores.numbers[name], scores.per_row[name] = macro_mean(values), values
@@ -82,13 +97,13 @@ def add_rows(scores: Scores, name: str, values: np.ndarray, rules: ScreenRules, 
     )
 
 
-def add_retrieval(scores: Scores, hits: Hits, rules: ScreenRules, effort: Effort) -> None:
-    """Precision, recall and average precision of mechanisms, and their hits."""
+def add_retrieval(scores: Scores, hits: Hits, gains: np.ndarray | None, rules: ScreenRules, effort: Effort) -> None:
+    """Precision, recall and average precision of mechanisms, and their hits; ``gains`` (N, U) are for the null."""
     for k in effort.ks:
         for kind, values in zip(("precision", "recall"), at_k(hits, k), strict=True):
             add_rows(scores, f"{kind}@{k}", values, rules, effort)
     add_rows(scores, "precision@R", at_r(hits), rules, effort)
-    _add_average_precision(scores, "average precision", hits, rules, effort)
+    _add_average_precision(scores, "average precision", hits, rules.units, rules, effort)
     null = label_null(
         hits.top_rows, hits.num_positives, rules.mechanism, rules.units, effort.ks, effort.num_permutations, effort.seed
     )
@@ -102,6 +117,7 @@ def add_retrieval(scores: Scores, hits: Hits, rules: ScreenRules, effort: Effort
     scores.intervals["hits above chance"] = bootstrap_interval(
         gain, rules.units[row], num_resamples=effort.num_resamples, seed=effort.seed
     )
+    _mean_by_chance(scores, "hits above chance", gains, rules, effort)
 
 
 def add_enrichment(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effort) -> None:
@@ -116,6 +132,12 @@ def add_enrichment(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effor
 
 def add_batches(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effort) -> None:
     """Batch enrichment of the controls; wells, not compounds, are drawn and exchange their batches."""
+    kept = np.concatenate([values for interval in tail.kept for values in interval])
+    if len(kept) and np.ptp(kept) < SAME:
+        raise ValueError(
+            f"controls that are all equally similar: got similarities from {kept.min():.6g} to {kept.max():.6g}, "
+            "expected ones that differ; controls are so that were spherized by no more of them than features"
+        )
     scores.details["batch_enrichment"] = enriched(tail, HEADLINE)
     name = "batch enrichment"
     scores.numbers[name] = scores.details["batch_enrichment"].odds_ratio
@@ -129,7 +151,9 @@ def _odds_by_chance(
     if np.isnan(scores.numbers[name]):
         return
     null = enrichment_null(tail, HEADLINE, matching, units, effort.num_permutations, effort.seed)
-    scores.p_values[name] = p_value(scores.numbers[name], null[~np.isnan(null)])
+    # As shares, because an infinite ratio is no larger than another by any tolerance.
+    shares = 1 - 1 / (1 + np.array([scores.numbers[name], *null[~np.isnan(null)]]))
+    scores.p_values[name] = p_value(shares[0], shares[1:])
     interval = enrichment_interval(tail, HEADLINE, pairs, units, num_resamples=effort.num_resamples, seed=effort.seed)
     if interval is None:
         scores.left_out[f"interval of {name}"] = "too many matching pairs to weigh, see chance.MAX_PAIRS"
@@ -137,10 +161,26 @@ def _odds_by_chance(
         scores.intervals[name] = interval
 
 
-def add_grit(scores: Scores, result: Grit, rules: ScreenRules, effort: Effort) -> None:
-    """Grit of rows, against chance 0."""
+def add_grit(scores: Scores, result: Grit, similarity: np.ndarray | None, rules: ScreenRules, effort: Effort) -> None:
+    """Grit of rows; ``similarity`` (N, U), summed over the rows of compounds, is for the null."""
     scores.details["grit"] = result
     add_rows(scores, "grit", result.grit, rules, effort)
+    if similarity is not None:
+        sizes = np.bincount(np.unique(rules.units[rules.units >= 0], return_inverse=True)[1])
+        similarity = (similarity - sizes * result.control_mean[:, None]) / result.control_std[:, None]
+    _mean_by_chance(scores, "grit", similarity, rules, effort, by_row=True)
+
+
+def _mean_by_chance(
+    scores: Scores, name: str, sums: np.ndarray | None, rules: ScreenRules, effort: Effort, by_row: bool = False
+) -> None:
+    if sums is None:  # why is said where they were not collected
+        return
+    null = mean_null(sums, rules.mechanism, rules.units, by_row, effort.num_permutations, effort.seed)
+    if null is None:
+        scores.left_out[f"p-value of {name}"] = "too many matching pairs to exchange, see chance.MAX_PAIRS"
+    else:
+        scores.p_values[name] = p_value(null[0], null[1:])
 
 
 def add_nearest(
@@ -158,12 +198,12 @@ def add_nearest(
 
 
 def add_replicating(scores: Scores, prepared: Prepared, rules: ScreenRules, effort: Effort) -> None:
-    """Percent replicating: groups are compounds."""
-    _add_groups(scores, "percent replicating", prepared, rules.compounds, effort)
+    """Percent replicating: groups are treatments."""
+    _add_groups(scores, "percent replicating", prepared, rules.treatments, rules.compounds, effort)
 
 
 def add_matching(scores: Scores, profiles: Profiles, kernel: str, rules: ScreenRules, effort: Effort) -> None:
-    """Percent matching: groups are mechanisms, of one row a compound: the median of its rows."""
+    """Percent matching: groups are mechanisms, lists of several as they are, of one row a compound: its median."""
     names, first, code = np.unique(rules.units[rules.units >= 0], return_index=True, return_inverse=True)
     if not len(names):
         raise ValueError("no treated row with a mechanism: got 0, expected 2 or more; annotate the profiles")
@@ -171,39 +211,52 @@ def add_matching(scores: Scores, profiles: Profiles, kernel: str, rules: ScreenR
     members = np.split(rows[np.argsort(code, kind="stable")], np.cumsum(np.bincount(code))[:-1])
     medians = np.stack([np.median(profiles.features[group], axis=0) for group in members])
     prepared = prepare(profiles._replace(features=medians), kernel)
-    _add_groups(scores, "percent matching", prepared, rules.mechanisms[rows[first]], effort)
+    mechanisms = rules.mechanisms[rows[first]]
+    _add_groups(scores, "percent matching", prepared, mechanisms, mechanisms, effort)
 
 
-def _add_groups(scores: Scores, name: str, prepared: Prepared, groups: np.ndarray, effort: Effort) -> None:
+def _add_groups(
+    scores: Scores, name: str, prepared: Prepared, groups: np.ndarray, drawn: np.ndarray, effort: Effort
+) -> None:
     result = replicating(prepared, groups, null_size=effort.null_size, seed=effort.seed)
     scores.details[name.split()[1]] = result
-    scores.numbers[name] = 100 * result.replicating_rate
+    _add_percent(scores, name, result.median > result.high, _of_groups(result.groups, groups, drawn), effort)
+
+
+def _add_percent(scores: Scores, name: str, is_so: np.ndarray, drawn: np.ndarray, effort: Effort) -> None:
+    scores.numbers[name] = 100 * float(np.mean(is_so))
     scores.intervals[name] = bootstrap_interval(
-        100.0 * (result.median > result.high), num_resamples=effort.num_resamples, seed=effort.seed
+        100.0 * is_so, drawn, num_resamples=effort.num_resamples, seed=effort.seed
     )
 
 
+def _of_groups(codes: np.ndarray, groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What the first row of each group has: (G,) of the values (N,) of rows with groups (N,)."""
+    names, first = np.unique(groups, return_index=True)
+    return values[first[np.searchsorted(names, codes)]]
+
+
 def add_mp_values(scores: Scores, profiles: Profiles, rules: ScreenRules, controls: np.ndarray, effort: Effort) -> None:
-    """Percent of the compounds that differ from the controls."""
+    """Percent of the treatments that differ from the controls."""
     if not effort.num_mp_permutations:
         raise ValueError(
             "mp-values were not asked for: got num_mp_permutations=0, expected 1 or more; raise it to have them"
         )
-    result = mp_values(profiles, rules.compounds, controls, 0.9, effort.num_mp_permutations, "shared", effort.seed)
+    result = mp_values(profiles, rules.treatments, controls, 0.9, effort.num_mp_permutations, "shared", effort.seed)
     scores.details["mp_values"] = result
-    scores.numbers["percent mp-value below .05"] = 100 * float(np.mean(result.p_value < 0.05))
-    scores.intervals["percent mp-value below .05"] = bootstrap_interval(
-        100.0 * (result.p_value < 0.05), num_resamples=effort.num_resamples, seed=effort.seed
-    )
+    drawn = _of_groups(result.treatments, rules.treatments, rules.compounds)
+    _add_percent(scores, "percent mp-value below .05", result.p_value < 0.05, drawn, effort)
 
 
 def add_replicates(scores: Scores, hits: Hits, rules: ScreenRules, effort: Effort) -> None:
-    """How early the rows of a compound find each other among all treated rows."""
-    _add_average_precision(scores, "replicate average precision", hits, rules, effort)
+    """How early the rows of a treatment find each other among all treated rows."""
+    _add_average_precision(scores, "replicate average precision", hits, rules.treatments, rules, effort)
 
 
-def _add_average_precision(scores: Scores, name: str, hits: Hits, rules: ScreenRules, effort: Effort) -> None:
-    """Mean over rows, and the percent of compounds that chance does not explain (see ``mean_average_precision``)."""
+def _add_average_precision(
+    scores: Scores, name: str, hits: Hits, groups: np.ndarray, rules: ScreenRules, effort: Effort
+) -> None:
+    """Mean over rows, and the percent of groups of them that chance does not explain (``mean_average_precision``)."""
     values, positives, candidates = average_precisions(hits), hits.num_positives, hits.num_candidates
     has = (positives > 0) & (candidates > positives)
     add_rows(scores, name, np.where(has, values, np.nan), rules, effort)
@@ -213,7 +266,8 @@ def _add_average_precision(scores: Scores, name: str, hits: Hits, rules: ScreenR
     unpaired = np.flatnonzero(positives == 0).astype(np.int32)
     normalised = (values[has] - chance) / (1 - chance)
     result = AveragePrecision(rows, values[has], normalised, k, n, unpaired, lonely)
-    compounds = pl.DataFrame({"compound": rules.compounds})
-    groups = mean_average_precision(result, compounds, ["compound"], effort.null_size, seed=effort.seed)
-    scores.details[name] = groups
-    scores.numbers[f"{name}: percent retrieved"] = 100 * groups.fraction_retrieved
+    table = pl.DataFrame({"group": groups})
+    found = mean_average_precision(result, table, ["group"], effort.null_size, seed=effort.seed)
+    scores.details[name] = found
+    drawn = _of_groups(found.groups["group"].to_numpy(), groups, rules.compounds)
+    _add_percent(scores, f"{name}: percent retrieved", found.retrieved, drawn, effort)

@@ -10,24 +10,42 @@ from cellfx.profiles.pairs import Rule, check_columns, encode, pair_rule
 
 
 class Columns(NamedTuple):
-    """Columns of metadata that scores need.
+    """What columns of metadata are called; the config section ``columns`` of ``bin/profile``.
 
     Attributes:
-        mechanism: of action, known for some rows.
-        compound: the treatment; its rows are replicates.
-        batch: None where there is none.
+        treatment: what replicates share: the compound, where doses differ also the dose.
+        compound: what all doses of it share; mechanism scores never compare its rows with each other.
+        mechanism: of action, known for some rows; None where none is.
+        plate: barcode or number of a plate.
+        well: such as B07; None where it is not known.
+        batch: what was done together; None where there is one batch.
+        dose: a number; None where every compound has one.
         multilabel: mechanisms are lists "a|b" that match where they share a label. Off, they match as they are, as
             published.
     """
 
-    mechanism: str = "Metadata_MOA"
-    compound: str = "Metadata_Compound"
-    batch: str | None = "Metadata_Batch"
+    treatment: tuple[str, ...]
+    compound: str
+    mechanism: str | None = None
+    plate: str = "Metadata_Plate"
+    well: str | None = "Metadata_Well"
+    batch: str | None = None
+    dose: str | None = None
     multilabel: bool = False
+
+    def described(self) -> list[str]:
+        """The columns that belong to a treatment."""
+        return list(dict.fromkeys([*self.treatment, self.compound, *filter(None, (self.mechanism, self.dose))]))
 
     def exclusion(self, batch: bool) -> Exclusion:
         """What the nearest neighbour may not share: the compound, or the compound and the batch."""
-        return Exclusion(self.mechanism, self.compound, self.batch if batch else None, self.multilabel)
+        return Exclusion(self.mechanism or NO_MECHANISM, self.compound, self.batch if batch else None, self.multilabel)
+
+
+NO_MECHANISM = "cellfx_no_mechanism"
+"""Takes the place of the column of mechanisms where there is none; nothing is known in it."""
+USUAL = Columns(("Metadata_Compound",), "Metadata_Compound", "Metadata_MOA", batch="Metadata_Batch")
+"""What they are called by ``simulated`` and in most tables."""
 
 
 class ScreenRules(NamedTuple):
@@ -38,12 +56,13 @@ class ScreenRules(NamedTuple):
         mechanism: pairs of treated rows that share a mechanism.
         across: pairs of treated rows with mechanisms and different compounds: what mechanism scores compare.
         mechanism_across: pairs of both.
-        compound: pairs of treated rows of one compound.
+        treatment: pairs of treated rows of one treatment.
         treated: pairs of treated rows.
         batch: pairs of controls of one batch; None without a column of batches.
         untreated: pairs of controls.
         units: (N,) compound of treated rows with a mechanism, else -1.
         compounds: (N,) compound of treated rows, else -1.
+        treatments: (N,) treatment of treated rows, else -1.
         mechanisms: (N,) mechanism of the same as ``units``, else -1.
     """
 
@@ -51,12 +70,13 @@ class ScreenRules(NamedTuple):
     mechanism: Rule
     across: Rule
     mechanism_across: Rule
-    compound: Rule
+    treatment: Rule
     treated: Rule
     batch: Rule | None
     untreated: Rule
     units: np.ndarray
     compounds: np.ndarray
+    treatments: np.ndarray
     mechanisms: np.ndarray
 
 
@@ -76,13 +96,17 @@ def screen_rules(metadata: pl.DataFrame, controls: np.ndarray, columns: Columns)
             f"controls that cannot be told apart: got {controls.dtype} of shape {controls.shape}, expected bool of "
             f"shape ({len(metadata)},); say of every row whether it is a control"
         )
-    check_columns(metadata, [name for name in columns[:3] if name])
+    needed = dict.fromkeys((*columns.treatment, columns.compound, columns.mechanism, columns.batch))
+    check_columns(metadata, [name for name in needed if name])
+    mechanism = columns.mechanism or NO_MECHANISM
+    if columns.mechanism is None:
+        metadata = metadata.with_columns(pl.lit(None, pl.String).alias(mechanism))
     is_control = pl.Series(controls)
-    has_mechanism = pl.Series(encode(metadata, [columns.mechanism]) >= 0)
+    has_mechanism = pl.Series(encode(metadata, [mechanism]) >= 0)
     nothing = pl.lit(None)
     treated = metadata.with_columns(
         pl.when(~is_control).then(pl.col(name)).otherwise(nothing).alias(name)
-        for name in (columns.compound, columns.mechanism)
+        for name in dict.fromkeys((*columns.treatment, columns.compound, mechanism))
     )
     known = treated.with_columns(
         pl.when(has_mechanism).then(pl.col(columns.compound)).otherwise(nothing).alias(columns.compound)
@@ -93,17 +117,18 @@ def screen_rules(metadata: pl.DataFrame, controls: np.ndarray, columns: Columns)
     if columns.batch:
         batches = metadata.select(pl.when(is_control).then(pl.col(columns.batch)).otherwise(nothing).alias("batch"))
         batch = pair_rule(batches, ["batch"])
-    label = columns.mechanism if columns.multilabel else None
+    label = mechanism if columns.multilabel else None
     return ScreenRules(
         known=known,
-        mechanism=pair_rule(known, [columns.mechanism], multilabel=label),
+        mechanism=pair_rule(known, [mechanism], multilabel=label),
         across=pair_rule(known, diffby=[columns.compound]),
-        mechanism_across=pair_rule(known, [columns.mechanism], [columns.compound], label),
-        compound=pair_rule(treated, [columns.compound]),
+        mechanism_across=pair_rule(known, [mechanism], [columns.compound], label),
+        treatment=pair_rule(treated, columns.treatment),
         treated=pair_rule(side, ["treated"]),
         batch=batch,
         untreated=pair_rule(side, ["untreated"]),
         units=encode(known, [columns.compound]),
         compounds=encode(treated, [columns.compound]),
-        mechanisms=encode(known, [columns.mechanism]),
+        treatments=encode(treated, columns.treatment),
+        mechanisms=encode(known, [mechanism]),
     )

@@ -61,6 +61,11 @@ def peak_gib():
     return int(lines["VmHWM"].split()[0]) / 2**20
 
 
+def forget_peak():
+    """Begins the peak of this program anew at what it holds now, see proc(5)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def child(path, method, limit_gib, budget_mib):
     resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gib * 2**30),) * 2)
     from cellfx.profiles.aggregate import aggregate_lazily

@@ -1,11 +1,10 @@
 import functools
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import screens
 from copairs.map import average_precision as copairs_average_precision
 from sklearn.metrics import average_precision_score
 
@@ -15,15 +14,7 @@ from cellfx.profiles.mean_average_precision import mean_average_precision
 from cellfx.profiles.similarity import KERNELS, over_blocks, prepare
 from cellfx.profiles.table import Profiles
 
-
-def _load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"reference/{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-reference, pairs_reference = _load("profiles_average_precision"), _load("profiles_pairs")
+reference, pairs_reference = screens.reference("profiles_average_precision"), screens.reference("profiles_pairs")
 
 RULES = {
     "all others": (["Metadata_Compound"], [], [], ["Metadata_Compound"]),
@@ -39,7 +30,7 @@ RULES = {
 def screen(num_rows=72, num_features=12, seed=0):
     rng = np.random.default_rng(seed)
     compound = rng.integers(0, 12, num_rows)
-    features = rng.normal(size=(num_rows, num_features)) + 0.7 * rng.normal(size=(12, num_features))[compound]
+    features = screens.grouped(rng, compound, num_features, 0.7)
     metadata = pl.DataFrame(
         {
             "Metadata_Compound": [f"compound {c}" for c in compound],
@@ -48,7 +39,7 @@ def screen(num_rows=72, num_features=12, seed=0):
             "Metadata_Control": compound == 0,
         }
     )
-    return Profiles(features, tuple(f"feature_{i}" for i in range(num_features)), metadata)
+    return screens.numbered(features, metadata)
 
 
 def expected(profiles, rules, kernel="cosine"):

@@ -1,14 +1,22 @@
 import numpy as np
 import polars as pl
 import pytest
+from screens import grouped, numbered
 
-from cellfx.profiles.chance import enrichment_interval, enrichment_null, label_null
-from cellfx.profiles.collecting import collect
+from cellfx.profiles.chance import (
+    enrichment_interval,
+    enrichment_null,
+    label_null,
+    mean_null,
+    rank_gain,
+    unit_sums_collector,
+)
+from cellfx.profiles.collecting import Collector, collect
 from cellfx.profiles.enrichment import enriched
+from cellfx.profiles.hit_curve import hit_curve
 from cellfx.profiles.pairs import encode, pair_rule
 from cellfx.profiles.retrieval import at_k, at_r, find_hits, macro_mean
 from cellfx.profiles.similarity import prepare
-from cellfx.profiles.table import Profiles
 from cellfx.profiles.tail import Wanted, tail_collector
 
 
@@ -16,10 +24,10 @@ def screen(effect=1.0, num_mechanisms=10, seed=0, num_wells=2):
     """Four compounds of each mechanism, in some wells each."""
     rng = np.random.default_rng(seed)
     compound = np.repeat(np.arange(4 * num_mechanisms), num_wells)
-    features = rng.normal(size=(len(compound), 15)) + effect * rng.normal(size=(num_mechanisms, 15))[compound // 4]
+    features = grouped(rng, compound // 4, 15, effect)
     order = rng.permutation(len(compound))
     metadata = pl.DataFrame({"Metadata_MOA": (compound // 4)[order], "Metadata_Compound": compound[order]})
-    profiles = Profiles(features[order], tuple(f"f{i}" for i in range(15)), metadata)
+    profiles = numbered(features[order], metadata)
     rules = pair_rule(metadata, ["Metadata_MOA"]), pair_rule(metadata, diffby=["Metadata_Compound"])
     return prepare(profiles, "pearson"), metadata, *rules
 
@@ -49,6 +57,43 @@ def test_exchanging_labels_is_scoring_other_labels():
             np.testing.assert_allclose(null[f"recall@{k}"][i], macro_mean(recall), rtol=1e-12)
         np.testing.assert_allclose(null["precision@R"][i], macro_mean(at_r(known)), rtol=1e-12)
         np.testing.assert_allclose(odds[i], enriched(tail_of(prepared, rule, candidates), 0.95).odds_ratio, rtol=1e-12)
+
+
+@pytest.mark.parametrize("by_row", [False, True])
+def test_means_of_exchanged_units_are_those_of_other_labels(by_row):
+    """Units of one to three wells, so that means over rows and over pairs differ."""
+    prepared, metadata, _, candidates = screen(num_wells=3)
+    rng = np.random.default_rng(3)
+    units = metadata["Metadata_Compound"].to_numpy().copy()
+    units[rng.permutation(len(units))[:40]] = -1
+    names = np.unique(units[units >= 0])
+    same = pair_rule(metadata, ["Metadata_MOA"], ["Metadata_Compound"])
+    value = rank_gain(candidates)
+    parts = {"sums": unit_sums_collector(units, value), "all": Collector(value, np.concatenate)}
+    found = collect(prepared, parts)
+    means = mean_null(found["sums"], same, units, by_row, 3, seed=4)
+    rng, mechanism = np.random.default_rng(4), {unit: unit // 4 for unit in names}
+    for i in range(4):
+        order = rng.permutation(len(names)) if i else np.arange(len(names))
+        of = np.array([mechanism[unit] for unit in names])
+        given = np.full(units.max() + 1, -1)
+        given[names[order]] = of
+        label = np.where(units >= 0, given[units], -1)
+        matches = (label[:, None] == label) & (units[:, None] != units) & (units >= 0) & (units >= 0)[:, None]
+        per_row = [found["all"][row][matches[row]] for row in range(len(units)) if matches[row].any()]
+        expected = np.mean([np.mean(values) for values in per_row]) if by_row else np.mean(np.concatenate(per_row))
+        np.testing.assert_allclose(means[i], expected, rtol=1e-9)
+
+
+def test_gain_of_ranks_is_the_area_of_the_hit_curve():
+    prepared, metadata, same, candidates = screen()
+    units = metadata["Metadata_Compound"].to_numpy()
+    sums = collect(prepared, {"sums": unit_sums_collector(units, rank_gain(candidates))})["sums"]
+    area = hit_curve(find_hits(prepared, same, candidates)).area
+    means = mean_null(sums, same, units)
+    np.testing.assert_allclose(means[0], area, rtol=1e-12)
+    assert np.all(means[1:] < means[0])
+    assert abs(means[1:].mean()) < 0.01
 
 
 def test_scores_of_effects_are_beyond_their_nulls_and_those_of_noise_within():
@@ -98,6 +143,7 @@ def test_too_many_matching_pairs_have_no_interval(monkeypatch):
 
     prepared, metadata, same, candidates = screen()
     monkeypatch.setattr(chance, "MAX_PAIRS", 10)
+    assert mean_null(np.zeros((80, 40)), same, metadata["Metadata_Compound"].to_numpy()) is None
     assert (
         enrichment_interval(tail_of(prepared, same, candidates), 0.95, same, encode(metadata, ["Metadata_MOA"])) is None
     )
@@ -110,7 +156,13 @@ def test_perfect_separation_has_an_infinite_end():
     assert interval.estimate == interval.high == np.inf
 
 
-def test_refused():
+def test_refused(monkeypatch):
+    from cellfx.profiles import chance
+
+    monkeypatch.setattr(chance, "MAX_SUMS", 100)
+    for units, num in ((np.arange(80), 80), (np.full(80, -1), 0)):
+        with pytest.raises(ValueError, match=f"no units to exchange, or too many: got {num} in 80 rows, expected from"):
+            unit_sums_collector(units, lambda block: block.similarity)
     prepared, _, same, candidates = screen()
     hits = find_hits(prepared, same, candidates, num_top=5)
     for ks, units in (((6,), 80), ((0,), 80), ((1,), 79)):

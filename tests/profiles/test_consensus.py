@@ -2,6 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 from pycytominer import consensus as pycytominer_consensus
+from screens import numbered, profiles_of
 
 from cellfx.profiles.aggregate import COUNT, aggregate
 from cellfx.profiles.consensus import METHODS, REPLICATES, consensus, modz_weights
@@ -21,7 +22,7 @@ def replicates(seed=0, num_rows=200):
     })  # fmt: skip
     effect = {key: rng.normal(size=30) for key in metadata.select(BY).unique().rows()}
     x = np.stack([effect[key] for key in metadata.select(BY).rows()]) + rng.normal(size=(num_rows, 30))
-    return Profiles(x, tuple(f"f{i}" for i in range(30)), metadata)
+    return numbered(x, metadata)
 
 
 def theirs(profiles, by, method, **arguments):
@@ -91,7 +92,7 @@ def test_modz_trusts_those_that_agree():
     rng = np.random.default_rng(0)
     effect = rng.normal(size=200)
     x = np.stack([effect + 0.3 * rng.normal(size=200) for _ in range(3)] + [3 * rng.normal(size=200)])
-    profiles = Profiles(x, tuple(f"f{i}" for i in range(200)), pl.DataFrame({"Metadata_t": ["t"] * 4}))
+    profiles = profiles_of(x, t=["t"] * 4)
     error = {m: np.linalg.norm(consensus(profiles, ["Metadata_t"], m).features[0] - effect) for m in METHODS}
     assert min(error, key=error.get) == "modz"
 

@@ -1,47 +1,32 @@
-import importlib.util
-import json
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
 import scipy.stats
+from screens import grouped, profiles_of, reference
 
 from cellfx.profiles.enrichment import batch_enrichment, enrichment
 from cellfx.profiles.pairs import pair_rule
 from cellfx.profiles.similarity import prepare
 from cellfx.profiles.simulated import Sizes, simulated
-from cellfx.profiles.table import Profiles, take
+from cellfx.profiles.table import take
 
-_SPEC = importlib.util.spec_from_file_location("slow", Path(__file__).parents[1] / "reference/profiles_scores.py")
-slow = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(slow)
-
-
-def profiles_of(features, **columns):
-    names = tuple(f"f{i}" for i in range(features.shape[1]))
-    return Profiles(features, names, pl.DataFrame({f"Metadata_{name}": list(v) for name, v in columns.items()}))
+slow = reference("profiles_scores")
 
 
 def screen(num_groups=12, size=4, effect=0.8, seed=0):
     rng = np.random.default_rng(seed)
     group = np.repeat(np.arange(num_groups), size)
-    features = rng.normal(size=(len(group), 20)) + effect * rng.normal(size=(num_groups, 20))[group]
-    return profiles_of(features, MOA=group)
+    return profiles_of(grouped(rng, group, 20, effect), MOA=group)
 
 
 @pytest.mark.parametrize("which", ["Metadata_broad_sample", "Metadata_moa", "noDMSO"])
-def test_published_values_of_cytominer_eval(data_folder, which):
-    """It was given the whole matrix, so each pair counts twice; a missing MOA was the group "nan"."""
-    folder = data_folder / "cytominer_eval"
-    table = pl.read_csv(folder / "SQ00015054_normalized_feature_select.csv.gz")
+def test_published_values_of_cytominer_eval(cytominer_plate, cytominer_values, which):
+    """It was given the whole matrix, so each pair counts twice."""
+    profiles = cytominer_plate
     if which == "noDMSO":
-        table = table.filter(pl.col("Metadata_broad_sample") != "DMSO")
-    metadata = table.select(pl.col("^Metadata_.*$")).with_columns(pl.col("Metadata_moa").fill_null("nan"))
-    features = table.select(pl.exclude("^Metadata_.*$"))
-    profiles = Profiles(features.to_numpy().astype(np.float64), tuple(features.columns), metadata)
-    rule = pair_rule(metadata, ["Metadata_broad_sample" if which == "noDMSO" else which])
-    known = json.loads((folder / "reference_values.json").read_text())[f"enrichment_{which}"]
+        profiles = take(profiles, (profiles.metadata["Metadata_broad_sample"] != "DMSO").to_numpy())
+    rule = pair_rule(profiles.metadata, ["Metadata_broad_sample" if which == "noDMSO" else which])
+    known = cytominer_values[f"enrichment_{which}"]
     ours = enrichment(
         prepare(profiles, "pearson"), rule, [row["enrichment_percentile"] for row in known], each_twice=True
     )

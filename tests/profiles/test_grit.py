@@ -1,24 +1,14 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
+from screens import profiles_of, reference
 
 from cellfx.profiles.collecting import collect
 from cellfx.profiles.grit import grit, grit_collector, grit_of_perturbations
 from cellfx.profiles.pairs import pair_rule
 from cellfx.profiles.similarity import prepare
-from cellfx.profiles.table import Profiles
 
-_SPEC = importlib.util.spec_from_file_location("slow", Path(__file__).parents[1] / "reference/profiles_scores.py")
-slow = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(slow)
-
-
-def profiles_of(features, **columns):
-    names = tuple(f"f{i}" for i in range(features.shape[1]))
-    return Profiles(features, names, pl.DataFrame({f"Metadata_{name}": list(v) for name, v in columns.items()}))
+slow = reference("profiles_scores")
 
 
 def screen(effect=1.0, seed=0):

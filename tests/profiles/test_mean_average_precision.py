@@ -6,6 +6,7 @@ import pytest
 from copairs.map import average_precision as copairs_average_precision
 from copairs.map import mean_average_precision as copairs_mean_average_precision
 from scipy.stats import false_discovery_control
+from screens import grouped, numbered
 
 from cellfx.profiles.average_precision import AveragePrecision, average_precision
 from cellfx.profiles.mean_average_precision import mean_average_precision
@@ -18,15 +19,14 @@ COMPOUND = ["Metadata_Compound"]
 def screen(num_compounds, replicates, num_features=8, seed=0, effect=0.5):
     rng = np.random.default_rng(seed)
     compound = np.repeat(np.arange(num_compounds), replicates)
-    features = rng.normal(size=(len(compound), num_features))
-    features += effect * rng.normal(size=(num_compounds, num_features))[compound]
+    features = grouped(rng, compound, num_features, effect)
     metadata = pl.DataFrame(
         {
             "Metadata_Compound": [f"compound {c:03d}" for c in compound],
             "Metadata_Plate": rng.integers(0, 2, len(compound)),
         }
     )
-    return Profiles(features, tuple(f"feature_{i}" for i in range(num_features)), metadata)
+    return numbered(features, metadata)
 
 
 def scored(profiles):

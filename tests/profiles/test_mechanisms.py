@@ -3,14 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
+from screens import numbered
 
 from cellfx.profiles.mechanisms import mechanism_correlations
-from cellfx.profiles.table import Profiles
 
 
 def profiles(mechanisms, features):
-    names = tuple(f"f{i}" for i in range(features.shape[1]))
-    return Profiles(features, names, pl.DataFrame({"Metadata_MOA": mechanisms}, schema={"Metadata_MOA": pl.String}))
+    return numbered(features, pl.DataFrame({"Metadata_MOA": mechanisms}, schema={"Metadata_MOA": pl.String}))
 
 
 def test_correlations_are_numpys_and_the_strongest_feature_is_first():

@@ -1,23 +1,13 @@
-import importlib.util
 import itertools
-from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
+from screens import profiles_of, reference
 from sklearn.decomposition import PCA
 
 from cellfx.profiles.mp_value import mp_values, subset_distances
-from cellfx.profiles.table import Profiles
 
-_SPEC = importlib.util.spec_from_file_location("slow", Path(__file__).parents[1] / "reference/profiles_scores.py")
-slow = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(slow)
-
-
-def profiles_of(features, **columns):
-    names = tuple(f"f{i}" for i in range(features.shape[1]))
-    return Profiles(features, names, pl.DataFrame({f"Metadata_{name}": list(v) for name, v in columns.items()}))
+slow = reference("profiles_scores")
 
 
 def screen(num_treated=4, num_controls=20, num_features=8, shift=0.0, seed=0):

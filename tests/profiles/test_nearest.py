@@ -1,30 +1,21 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
+from screens import grouped, profiles_of, reference
 from sklearn.metrics import confusion_matrix
 
 from cellfx.profiles.nearest import Exclusion, classify, neighbours_of
 from cellfx.profiles.simulated import Sizes, simulated
-from cellfx.profiles.table import Profiles, take
+from cellfx.profiles.table import take
 
-_SPEC = importlib.util.spec_from_file_location("slow", Path(__file__).parents[1] / "reference/profiles_scores.py")
-slow = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(slow)
-
-
-def profiles_of(features, **columns):
-    names = tuple(f"f{i}" for i in range(features.shape[1]))
-    return Profiles(features, names, pl.DataFrame({f"Metadata_{name}": list(v) for name, v in columns.items()}))
+slow = reference("profiles_scores")
 
 
 def screen(seed=0, effect=1.0):
     """Six mechanisms of three compounds, four wells each over two batches."""
     rng = np.random.default_rng(seed)
     compound = np.repeat(np.arange(18), 4)
-    features = rng.normal(size=(72, 12)) + effect * rng.normal(size=(6, 12))[compound // 3]
+    features = grouped(rng, compound // 3, 12, effect)
     batch = np.tile([0, 0, 1, 1], 18)
     order = rng.permutation(72)
     names = [f"m{c // 3}" for c in compound[order]]

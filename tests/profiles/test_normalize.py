@@ -2,6 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 from pycytominer import normalize as pycytominer_normalize
+from screens import numbered
 
 from cellfx.profiles import normalize
 from cellfx.profiles.table import Profiles, from_frame, take, to_frame
@@ -16,7 +17,7 @@ def plates(seed=0, missing=0.02):
     x[rng.uniform(size=x.shape) < missing] = np.nan
     plate = rng.permutation(np.repeat(["a", "b", "c"], 40))
     metadata = pl.DataFrame({"Metadata_Plate": plate, "Metadata_control": rng.uniform(size=120) < 1 / 3})
-    return Profiles(x, tuple(f"f{i}" for i in range(12)), metadata)
+    return numbered(x, metadata)
 
 
 def controls(profiles):

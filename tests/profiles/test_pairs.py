@@ -1,17 +1,13 @@
-import importlib.util
-from pathlib import Path
-
 import jax
 import numpy as np
 import polars as pl
 import pytest
+import screens
 from copairs.matching import find_pairs, find_pairs_multilabel
 
 from cellfx.profiles.pairs import check_columns, encode, listed, pair_rule, paired
 
-_spec = importlib.util.spec_from_file_location("reference", Path(__file__).parents[1] / "reference/profiles_pairs.py")
-reference = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reference)
+reference = screens.reference("profiles_pairs")
 
 RULES = [
     (["Metadata_A"], []),

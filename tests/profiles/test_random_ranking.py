@@ -1,10 +1,9 @@
-import importlib.util
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+import screens
 from copairs.map.normalization import expected_ap
 
 from cellfx.profiles.random_ranking import (
@@ -15,11 +14,7 @@ from cellfx.profiles.random_ranking import (
     sampled,
 )
 
-_spec = importlib.util.spec_from_file_location(
-    "reference", Path(__file__).parents[1] / "reference/profiles_average_precision.py"
-)
-reference = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reference)
+reference = screens.reference("profiles_average_precision")
 
 SIZES = [(1, 1), (1, 7), (2, 2), (2, 9), (3, 8), (5, 9), (7, 8), (8, 8)]
 

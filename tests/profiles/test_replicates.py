@@ -1,29 +1,19 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
+from screens import grouped, profiles_of, reference
 
 from cellfx.profiles.pairs import pair_rule
 from cellfx.profiles.replicates import replicating, reproducibility
 from cellfx.profiles.similarity import prepare
-from cellfx.profiles.table import Profiles
 
-_SPEC = importlib.util.spec_from_file_location("slow", Path(__file__).parents[1] / "reference/profiles_scores.py")
-slow = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(slow)
-
-
-def profiles_of(features, **columns):
-    names = tuple(f"f{i}" for i in range(features.shape[1]))
-    return Profiles(features, names, pl.DataFrame({f"Metadata_{name}": list(v) for name, v in columns.items()}))
+slow = reference("profiles_scores")
 
 
 def screen(num_groups=40, size=4, effect=1.0, seed=0):
     rng = np.random.default_rng(seed)
     group = np.repeat(np.arange(num_groups), size)
-    features = rng.normal(size=(len(group), 30)) + effect * rng.normal(size=(num_groups, 30))[group]
+    features = grouped(rng, group, 30, effect)
     order = rng.permutation(len(group))
     return profiles_of(features[order], Compound=group[order]), group[order]
 

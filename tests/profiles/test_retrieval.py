@@ -1,53 +1,29 @@
-import importlib.util
-import json
-from pathlib import Path
-
 import numpy as np
-import polars as pl
 import pytest
+from screens import grouped, profiles_of, reference
 
 from cellfx.profiles.hit_curve import hit_curve, hit_histogram, percent_scores, rank_scores
 from cellfx.profiles.pairs import encode, pair_rule
 from cellfx.profiles.retrieval import at_k, at_r, average_precisions, find_hits, macro_mean, pooled_at_k
 from cellfx.profiles.similarity import prepare
-from cellfx.profiles.table import Profiles
 
-_SPEC = importlib.util.spec_from_file_location("slow", Path(__file__).parents[1] / "reference/profiles_scores.py")
-slow = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(slow)
-
-
-def profiles_of(features, **columns):
-    names = tuple(f"f{i}" for i in range(features.shape[1]))
-    return Profiles(features, names, pl.DataFrame({f"Metadata_{name}": list(v) for name, v in columns.items()}))
+slow = reference("profiles_scores")
 
 
 def screen(num_groups=12, size=4, effect=0.8, num_features=20, seed=0):
     rng = np.random.default_rng(seed)
     group = np.repeat(np.arange(num_groups), size)
-    features = rng.normal(size=(len(group), num_features)) + effect * rng.normal(size=(num_groups, num_features))[group]
+    features = grouped(rng, group, num_features, effect)
     order = rng.permutation(len(group))
     compound = np.arange(len(group)) // 2
     return profiles_of(features[order], MOA=group[order], Compound=compound[order])
 
 
-@pytest.fixture(scope="module")
-def plate(data_folder):
-    table = pl.read_csv(data_folder / "cytominer_eval" / "SQ00015054_normalized_feature_select.csv.gz")
-    metadata = table.select(pl.col("^Metadata_.*$")).with_columns(pl.col("Metadata_moa").fill_null("nan"))
-    features = table.select(pl.exclude("^Metadata_.*$"))
-    return Profiles(features.to_numpy().astype(np.float64), tuple(features.columns), metadata)
-
-
-@pytest.fixture(scope="module")
-def published(data_folder):
-    return json.loads((data_folder / "cytominer_eval" / "reference_values.json").read_text())
-
-
 @pytest.mark.parametrize("column", ["Metadata_broad_sample", "Metadata_moa"])
-def test_precision_and_recall_are_those_of_cytominer_eval(plate, published, column):
+def test_precision_and_recall_are_those_of_cytominer_eval(cytominer_plate, cytominer_values, column):
+    plate = cytominer_plate
     hits = find_hits(prepare(plate, "pearson"), pair_rule(plate.metadata, [column]), num_top=50)
-    known = published[f"precrec_mean_{column}"]
+    known = cytominer_values[f"precrec_mean_{column}"]
     for k in (1, 5, 10, 50):
         precision, recall = pooled_at_k(hits, encode(plate.metadata, [column]), k)
         np.testing.assert_allclose(np.mean(precision), known["precision"][f"{k}.0"], atol=1e-9)

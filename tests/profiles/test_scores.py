@@ -2,19 +2,21 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cellfx.profiles import spherize
 from cellfx.profiles.average_precision import average_precision
 from cellfx.profiles.enrichment import batch_enrichment, enrichment
 from cellfx.profiles.grit import grit
 from cellfx.profiles.nearest import classify
 from cellfx.profiles.pairs import encode, pair_rule
 from cellfx.profiles.replicates import replicating, reproducibility
+from cellfx.profiles.resampling import bootstrap_interval
 from cellfx.profiles.retrieval import at_k, at_r, find_hits, macro_mean
 from cellfx.profiles.scores import score, subset_means
 from cellfx.profiles.scoring import Effort
-from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.screen_rules import USUAL
 from cellfx.profiles.similarity import prepare
 from cellfx.profiles.simulated import Sizes, simulated
-from cellfx.profiles.table import take
+from cellfx.profiles.table import Profiles, take
 
 FAST = Effort(ks=(1, 5), num_permutations=20, num_resamples=20, num_mp_permutations=20, null_size=100)
 
@@ -51,7 +53,7 @@ def test_all_at_once_are_those_one_at_a_time(screen, scores):
         "enrichment@0.99": enrichment(prepared, same, [0.99], across)[0].odds_ratio,
         "reproducibility": reproducibility(prepared, compound),
         "NSC": classify(treated, kernel="pearson").accuracy,
-        "NSCB": classify(treated, Columns().exclusion(True), kernel="pearson").accuracy,
+        "NSCB": classify(treated, USUAL.exclusion(True), kernel="pearson").accuracy,
         "grit": np.nanmean(grit(prepare(profiles, "pearson"), both, controls).grit),
         "batch enrichment": batch_enrichment(profiles, controls)[0].odds_ratio,
         "percent replicating": 100 * replicating(prepared, encode(metadata, drug), null_size=100).replicating_rate,
@@ -67,7 +69,7 @@ def test_intervals_and_p_values_belong_to_their_scores(scores):
         assert interval.low <= interval.estimate <= interval.high, name
     assert set(scores.p_values) == {
         *(f"{kind}@{k}" for kind in ("precision", "recall") for k in (1, 5)), "precision@R", "enrichment@0.995", "NSC",
-        "NSCB", "batch enrichment",
+        "NSCB", "batch enrichment", "grit", "hits above chance",
     }  # fmt: skip
     assert scores.p_values["precision@R"] == scores.p_values["NSC"] == 1 / 21
     assert all(not np.isnan(value) for value in scores.numbers.values())
@@ -82,18 +84,103 @@ def test_subsets_are_averages_of_rows(screen, scores):
 
 def test_what_a_screen_has_no_rows_for_is_named(screen):
     profiles, controls = screen
-    found = score(take(profiles, ~controls), columns=Columns(batch=None), effort=FAST)
-    assert set(found.left_out) == {"grit", "mp-values"}
+    found = score(take(profiles, ~controls), columns=USUAL._replace(batch=None), effort=FAST)
+    assert set(found.left_out) == {"grit", "mp-values", "NSCB", "batch enrichment"}
+    assert "no column of batches: got columns.batch None" in found.left_out["NSCB"]
     assert "controls that make no distribution: got bool" in found.left_out["grit"]
     alone = profiles._replace(metadata=profiles.metadata.with_columns(Metadata_MOA=pl.col("Metadata_Compound")))
     found = score(alone, controls, effort=FAST._replace(num_mp_permutations=0))
-    assert set(found.left_out) == {"retrieval", "enrichment", "grit", "NSC", "NSCB", "percent matching", "mp-values"}
+    of_mechanisms = {"retrieval", "enrichment", "grit", "NSC", "NSCB", "percent matching"}
+    assert set(found.left_out) == {*of_mechanisms, "mp-values"}
     assert "no positive pairs" in found.left_out["retrieval"]
     assert "got num_mp_permutations=0" in found.left_out["mp-values"]
     assert "replicate average precision" in found.numbers
     nothing = profiles.metadata.with_columns(Metadata_MOA=pl.lit(None, pl.String))
     found = score(profiles._replace(metadata=nothing), controls, effort=FAST)
     assert "no treated row with a mechanism" in found.left_out["percent matching"]
+    without = score(profiles, controls, USUAL._replace(mechanism=None), effort=FAST)
+    assert of_mechanisms <= set(without.left_out)
+    assert without.numbers == found.numbers
+
+
+def test_scores_that_are_wanted_are_those_of_all(screen, scores):
+    found = score(*screen, effort=FAST, wanted=("grit", "percent matching"))
+    assert set(found.numbers) == {"grit", "percent matching"}
+    for name in found.numbers:
+        assert (found.numbers[name], found.intervals[name]) == (scores.numbers[name], scores.intervals[name])
+    assert found.p_values == {"grit": scores.p_values["grit"]}
+    assert found.left_out == {}
+
+
+def test_wells_of_another_dose_are_no_replicates():
+    profiles = simulated(4, 3, (0.1, 10.0), num_controls=20, num_features=30, num_batches=1, plates_per_batch=3)
+    controls = profiles.metadata["Metadata_Control"].to_numpy()
+    columns = USUAL._replace(treatment=("Metadata_Compound", "Metadata_Dose_um"))
+    steps = ("replicates", "percent replicating", "mp-values", "NSC")
+    found = score(profiles, controls, columns, effort=FAST, wanted=steps)
+    assert len(found.details["replicating"].groups) == len(found.details["mp_values"].treatments) == 24
+    treated = take(profiles, ~controls)
+    code = encode(treated.metadata, columns.treatment)
+    expected = replicating(prepare(treated, "pearson"), code, null_size=100)
+    np.testing.assert_allclose(found.numbers["percent replicating"], 100 * expected.replicating_rate, rtol=1e-12)
+    assert found.numbers["NSC"] == classify(treated, kernel="pearson").accuracy
+    # Both doses of a compound are drawn together, so the interval is that of 12 and not of 24.
+    strong = pl.DataFrame({"compound": treated.metadata["Metadata_Compound"], "code": code}).unique(maintain_order=True)
+    above = 100.0 * (expected.median > expected.high)
+    compound = strong.sort("code")["compound"].to_numpy().astype(str)
+    assert found.intervals["percent replicating"] == bootstrap_interval(above, compound, num_resamples=20)
+
+
+def test_lists_of_mechanisms_reach_every_score_that_takes_them(screen):
+    profiles, controls = screen
+    number = pl.col("Metadata_MOA").str.slice(-2).cast(pl.Int64)
+    shared = profiles.metadata.with_columns(
+        Metadata_MOA=pl.col("Metadata_MOA") + pl.when(number % 2 == 0).then(pl.lit("|even")).otherwise(pl.lit(""))
+    )
+    profiles = profiles._replace(metadata=shared)
+    columns = USUAL._replace(multilabel=True)
+    found, whole = (score(profiles, controls, each, effort=FAST) for each in (columns, USUAL))
+    assert found.left_out == {}
+    treated = take(profiles, ~controls)
+    prepared, metadata = prepare(treated, "pearson"), treated.metadata
+    same = pair_rule(metadata, ["Metadata_MOA"], multilabel="Metadata_MOA")
+    across = pair_rule(metadata, diffby=["Metadata_Compound"])
+    both = pair_rule(profiles.metadata, ["Metadata_MOA"], ["Metadata_Compound"], "Metadata_MOA")
+    known = {
+        "precision@R": macro_mean(at_r(find_hits(prepared, same, across))),
+        "enrichment@0.995": enrichment(prepared, same, [0.995], across)[0].odds_ratio,
+        "NSC": classify(treated, columns.exclusion(False), kernel="pearson").accuracy,
+        "NSCB": classify(treated, columns.exclusion(True), kernel="pearson").accuracy,
+        "grit": np.nanmean(grit(prepare(profiles, "pearson"), both, controls).grit),
+    }
+    for name, value in known.items():
+        np.testing.assert_allclose(found.numbers[name], value, err_msg=name, rtol=1e-10)
+        assert found.numbers[name] != whole.numbers[name], name
+    assert found.numbers["percent matching"] == whole.numbers["percent matching"]
+
+
+def test_an_infinite_odds_ratio_is_as_likely_as_chance_makes_it():
+    """One pair is above the percentile and matches: 3 of 15 pairs do, so that a fifth of all exchanges do as well."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(6, 30))
+    features[1] = features[0]
+    names = [f"compound {i}" for i in range(6)]
+    metadata = pl.DataFrame({"Metadata_Compound": names, "Metadata_MOA": ["a", "a", "b", "b", "c", "c"]})
+    profiles = Profiles(features, tuple(f"f{i}" for i in range(30)), metadata)
+    effort = FAST._replace(num_permutations=2000)
+    found = score(profiles, columns=USUAL._replace(batch=None), effort=effort, wanted=("enrichment",))
+    assert found.numbers["enrichment@0.995"] == np.inf
+    assert abs(found.p_values["enrichment@0.995"] - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 2000)
+
+
+def test_controls_that_spherizing_made_equally_unlike_have_no_batches():
+    profiles = simulated(4, 3, num_controls=10, num_features=80, num_batches=2, plates_per_batch=2, seed=1)
+    controls = profiles.metadata["Metadata_Control"].to_numpy()
+    fitted = spherize.fit(profiles, controls)
+    found = score(spherize.apply(fitted, profiles), controls, None, "cosine", FAST, ("batch enrichment",))
+    reason = found.left_out["batch enrichment"]
+    assert "controls that are all equally similar: got similarities from -0.025641 to -0.025641, expected" in reason
+    assert found.numbers == {}
 
 
 def test_stronger_batches_lower_the_score_across_batches():
@@ -112,7 +199,15 @@ def test_refused(screen):
     with pytest.raises(ValueError, match=r"controls that cannot be told apart: got int64 of shape \(176,\)"):
         score(profiles, controls.astype(int))
     with pytest.raises(ValueError, match="no such column of metadata: got 'Metadata_Day'"):
-        score(profiles, controls, Columns(batch="Metadata_Day"))
+        score(profiles, controls, USUAL._replace(batch="Metadata_Day"))
+    with pytest.raises(ValueError, match=r"unknown score: got 'NCS', expected some of retrieval, enrichment, "):
+        score(profiles, controls, wanted=("NCS",))
+    for name, least in (("num_permutations", 1), ("num_resamples", 1), ("null_size", 1), ("num_mp_permutations", 0)):
+        with pytest.raises(ValueError, match=rf"too little effort: got {name}={least - 1}, expected {least} or more"):
+            score(profiles, controls, effort=FAST._replace(**{name: least - 1}))
+    for wrong in ({"ks": (0,)}, {"percentiles": (99.5,)}):
+        with pytest.raises(ValueError, match=r"neighbours or percentiles out of range: got ks=\[.*\] and percentiles="):
+            score(profiles, controls, effort=FAST._replace(**wrong))
     features = profiles.features.copy()
     features[1, 1] = np.inf
     with pytest.raises(

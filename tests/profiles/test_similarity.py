@@ -5,17 +5,16 @@ import polars as pl
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
+from screens import numbered
 
 from cellfx.profiles.similarity import KERNELS, just_above, over_blocks, prepare, similarity_blocks
-from cellfx.profiles.table import Profiles
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(37, 11)) * RNG.uniform(0.1, 10, 11) + 3.0
 
 
 def table(features):
-    names = tuple(f"feature_{i}" for i in range(features.shape[1]))
-    return Profiles(features, names, pl.DataFrame({"Metadata_Row": range(len(features))}))
+    return numbered(features, pl.DataFrame({"Metadata_Row": range(len(features))}), "feature_")
 
 
 def expected(kernel, features=FEATURES):

@@ -2,6 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 from pycytominer.operations import Spherize
+from screens import numbered
 
 from cellfx.profiles import normalize, spherize
 from cellfx.profiles.simulated import Sizes, simulated
@@ -16,7 +17,7 @@ def wells(num_rows=200, num_features=15, num_controls=80, seed=0):
     is_control = rng.permutation(num_rows) < num_controls
     x[~is_control] += 4 * rng.normal(size=num_features) * rng.uniform(size=(num_rows - num_controls, 1))
     metadata = pl.DataFrame({"Metadata_Batch": rng.permutation(np.arange(num_rows) % 2), "Metadata_c": is_control})
-    return Profiles(x, tuple(f"f{i}" for i in range(num_features)), metadata), is_control
+    return numbered(x, metadata), is_control
 
 
 def theirs(profiles, is_control, method, epsilon=0.0):
