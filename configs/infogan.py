@@ -34,6 +34,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.repeats = ConfigDict({"over": "seed", "num_runs": 1})
     if size == "tiny":
         config.data.update({"num_train": 64, "num_valid": 16, "num_test": 112})
+        config.data.states = ("interphase", "metaphase")  # a few cells of one would be of one class
         config.input.batch_size = 8
         config.model.update({"filters": (4, 4), "latents": 3, "anneal_steps": 4})
         config.train.update({"num_epochs": 1, "steps_per_call": 2, "log_every": 2, "eval_every": 100})

@@ -28,7 +28,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.columns.update({"mechanism": mechanism, "batch": batch})
     config.controls = ConfigDict({"column": control, "values": ("true",)})
     config.compared = ConfigDict({"highest_dose": True, "mechanism_size": 2})
-    config.pictures = ConfigDict({"plates": ("latent_00",)})
+    config.pictures = ConfigDict({"plates": ("z000",)})
     config.variants = (
         ("raw", ()),
         ("standardized by plate", ({"name": "standardize", "on": "controls"},)),
