@@ -124,7 +124,8 @@ def p_value(observed: float, null: np.ndarray) -> float:
             f"no p-value: got the score {observed} and {null.size} scores by chance, {int(np.isnan(null).sum())} of "
             "them no numbers, expected numbers, one or more by chance; score the permutations first"
         )
-    return float((np.sum(null >= observed - TIE * abs(observed)) + 1) / (null.size + 1))
+    margin = TIE * abs(observed) if np.isfinite(observed) else 0.0
+    return float((np.sum(null >= observed - margin) + 1) / (null.size + 1))
 
 
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:

@@ -151,9 +151,7 @@ def _odds_by_chance(
     if np.isnan(scores.numbers[name]):
         return
     null = enrichment_null(tail, HEADLINE, matching, units, effort.num_permutations, effort.seed)
-    # As shares, because an infinite ratio is no larger than another by any tolerance.
-    shares = 1 - 1 / (1 + np.array([scores.numbers[name], *null[~np.isnan(null)]]))
-    scores.p_values[name] = p_value(shares[0], shares[1:])
+    scores.p_values[name] = p_value(scores.numbers[name], null[~np.isnan(null)])
     interval = enrichment_interval(tail, HEADLINE, pairs, units, num_resamples=effort.num_resamples, seed=effort.seed)
     if interval is None:
         scores.left_out[f"interval of {name}"] = "too many matching pairs to weigh, see chance.MAX_PAIRS"

@@ -116,3 +116,7 @@ def test_bad_input():
         p_value(np.nan, np.array([1.0]))
     with pytest.raises(ValueError, match="2 scores by chance, 1 of them no numbers"):
         p_value(1.0, np.array([1.0, np.nan]))
+
+
+def test_an_infinite_score_is_as_good_as_others_that_are():
+    assert p_value(np.inf, np.array([1.0, np.inf, 2.0])) == pytest.approx(2 / 4)
