@@ -99,7 +99,7 @@ def _check_unlisted(key: str, known: Mapping[str, Any]) -> None:
     """
     section, _, name = key.rpartition(".")
     beside = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == section]
-    slip = difflib.get_close_matches(name, beside, 1, cutoff=0.75)
+    slip = difflib.get_close_matches(name, beside, 1, cutoff=0.8)
     if section and beside and not slip:
         return
     near = [f"{section}.{slip[0]}"] if slip else difflib.get_close_matches(key, known, 1, cutoff=0.5)
