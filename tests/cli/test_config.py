@@ -142,3 +142,8 @@ def test_without_a_config_the_shipped_ones_are_listed():
 def test_the_shipped_configs_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert config.load("configs/tcvae.py:tiny").name == "tcvae_tiny"
+
+
+def test_names_of_channels_are_no_slip_of_channels():
+    loaded = config.load("configs/cnn_cytometry.py:tiny", [("data.channel_names", "('a', 'b', 'c')")])
+    assert list(loaded.values.data.channel_names) == ["a", "b", "c"]
