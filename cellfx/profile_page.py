@@ -13,7 +13,7 @@ from cellfx.data.strips import read_strips
 from cellfx.presentation import Figure, save, versions
 from cellfx.profile_pictures import cell_files, nearest, nearest_galleries, nearest_table, plate_maps, treatment_map
 from cellfx.profile_scores import Variant, headline
-from cellfx.profile_setting import Pictures, asked, pictures
+from cellfx.profile_setting import Asked, Pictures
 from cellfx.profiles import reading
 from cellfx.profiles.components import principal_components
 from cellfx.profiles.mechanisms import mechanism_correlations
@@ -51,6 +51,8 @@ def write(
     variants: Sequence[Variant],
     scores: Mapping[str, Mapping[str, Any]],
     columns: Columns,
+    question: Asked,
+    wanted: Pictures,
     settings: Mapping[str, Any],
     workdir: Path,
 ) -> Path:
@@ -60,6 +62,8 @@ def write(
         variants: what became of the wells, in order.
         scores: of each, by its name.
         columns: of the metadata.
+        question: what was asked.
+        wanted: what is shown beside the scores.
         settings: of the run.
         workdir: of the run.
 
@@ -67,9 +71,7 @@ def write(
         The page.
     """
     shown = variants[-1]
-    wanted = pictures(settings.get("pictures", {}))
-    effort = asked(settings.get("scores", {})).effort
-    tables = profile_tables.comparison(scores), profile_tables.certainty(scores, effort.num_permutations)
+    tables = profile_tables.comparison(scores), profile_tables.certainty(scores, question.effort.num_permutations)
     sections = [part for part in (*tables, profile_tables.subsets(scores)) if part]
     parts = {
         "Mechanisms": _of_mechanisms(scores, shown, columns),

@@ -46,7 +46,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     check_sections(settings)
     columns = call(Columns, "columns", settings["columns"])
     question = profile_setting.asked(settings.get("scores", {}))
-    profile_setting.pictures(settings.get("pictures", {}))
+    wanted = profile_setting.pictures(settings.get("pictures", {}))
     variants = [(name, [_step(step) for step in steps]) for name, steps in settings["variants"]]
     wells, controls = read_wells(settings)
     _check_columns(wells.metadata, columns)
@@ -65,7 +65,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
             words = [f"{what} {value:.4g}" for what, value in profile_scores.headline(scores[variant.name]).items()]
             say(f"{variant.name}: {', '.join(words)}")
         write_whole(workdir / "scores.json", json.dumps(profile_scores.plain(scores), indent=1).encode())
-        say(f"report: {profile_page.write(made, scores, columns, settings, workdir)}")
+        say(f"report: {profile_page.write(made, scores, columns, question, wanted, settings, workdir)}")
     return scores
 
 
