@@ -163,8 +163,10 @@ def _replicates(variant: Variant, columns: Columns, question: Asked) -> tuple[di
     }
     values = {"fraction retrieved": mean.retrieved.astype(float), "mAP of replicates": mean.mean_average_precision}
     drawn = encode(mean.groups, [columns.compound] if columns.compound in columns.treatment else columns.treatment)
+    # Simes' p-value, see ``profiles.group_scoring``: that no treatment differs from the controls.
+    by_chance = float(mean.corrected_p_value.min())
     return by_treatment, {
-        name: _number("wells", float(each.mean()), _interval(each, drawn, question.effort))
+        name: _number("wells", float(each.mean()), _interval(each, drawn, question.effort), by_chance)
         for name, each in values.items()
     }
 

@@ -50,9 +50,13 @@ def certainty(scores: Mapping[str, Mapping[str, Any]], num_permutations: int) ->
             tables.append(Table(("score", *scores), rows, caption, SOURCE))
     text = (
         "In brackets the 95 % interval when compounds are drawn again (mechanisms for percent matching, controls for "
-        "batch enrichment). P-values are "
-        f"the share of {num_permutations} permutations that do as well, in which compounds exchange their mechanisms, "
-        f"or controls their batches; none is below 1 / {num_permutations + 1}."
+        "batch enrichment). P-values of mechanism scores are the share of "
+        f"{num_permutations} permutations that do as well, in which compounds exchange their mechanisms; of the batch "
+        "enrichment, controls exchange their batches; of the average precision of replicates among wells, wells their "
+        f"treatments; none of these is below 1 / {num_permutations + 1}. Reproducibility, percent replicating and "
+        "percent matching: how often random groups of as many rows do as well. Fraction retrieved, mAP and percent "
+        "retrieved: the smallest p-value of a treatment or compound after correction, which says whether any differs "
+        "from chance. Percent mp-value below .05: .05 divided by the share, a bound."
     )
     return Section("How certain", text, [*tables, *_left_out(scores)])
 

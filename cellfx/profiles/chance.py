@@ -174,10 +174,8 @@ def rank_gain(candidates: Rule) -> Callable[[Block], np.ndarray]:
 
     def value(block: Block) -> np.ndarray:
         allowed = block.mask(candidates)
-        order = np.argsort(np.where(allowed, -block.similarity, np.inf), axis=1)
-        rank = np.empty(order.shape)
-        np.put_along_axis(rank, order, np.arange(order.shape[1], dtype=np.float64)[None], axis=1)
-        return np.where(allowed, 0.5 - (rank + 0.5) / np.maximum(allowed.sum(axis=1, keepdims=True), 1), 0.0)
+        share = (block.ranks(candidates) + 0.5) / np.maximum(allowed.sum(axis=1, keepdims=True), 1)
+        return np.where(allowed, 0.5 - share, 0.0)
 
     return value
 

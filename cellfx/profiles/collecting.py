@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from cellfx.profiles.pairs import Rule, paired
-from cellfx.profiles.similarity import Prepared, similarity_blocks
+from cellfx.profiles.similarity import Prepared, just_above, similarity_blocks
 
 
 class Block(NamedTuple):
@@ -22,11 +22,14 @@ class Block(NamedTuple):
         rows: (B,) int32.
         similarity: (B, N) float64, read-only; a row's similarity to itself is in it.
         mask: function of a rule -> (B, N) bool, which pairs it names; a rule is only looked up once a block.
+        ranks: function of a rule -> (B, N) int32, for each pair that it names, how many others of them are more
+            similar; what it says of other pairs means nothing. Sorted only once a block.
     """
 
     rows: np.ndarray
     similarity: np.ndarray
     mask: Callable[[Rule], np.ndarray]
+    ranks: Callable[[Rule], np.ndarray]
 
 
 class Collector(NamedTuple):
@@ -54,7 +57,8 @@ def collect(prepared: Prepared, collectors: Mapping[str, Collector], block_rows:
     """
     parts: dict[str, list] = {name: [] for name in collectors}
     for rows, similarity in similarity_blocks(prepared, block_rows=block_rows):
-        block = Block(rows, similarity, _masks(rows, block_rows or len(rows)))
+        mask = _masks(rows, block_rows or len(rows))
+        block = Block(rows, similarity, mask, _ranks(similarity, mask, prepared.kernel))
         for name, collector in collectors.items():
             parts[name].append(collector.look(block))
     return {name: collector.finish(parts[name]) for name, collector in collectors.items()}
@@ -122,3 +126,27 @@ def _masks(rows: np.ndarray, block_rows: int) -> Callable[[Rule], np.ndarray]:
         return found[id(rule)]
 
     return mask
+
+
+def _ranks(similarity: np.ndarray, mask: Callable[[Rule], np.ndarray], kernel: str) -> Callable[[Rule], np.ndarray]:
+    found: dict[int, np.ndarray] = {}
+
+    def ranks(rule: Rule) -> np.ndarray:
+        if id(rule) not in found:
+            found[id(rule)] = _competition_ranks(np.where(mask(rule), similarity, -np.inf), kernel)
+        return found[id(rule)]
+
+    return ranks
+
+
+def _competition_ranks(values: np.ndarray, kernel: str) -> np.ndarray:
+    """How many values of a row (B, N) are larger than each; ties have the same rank. (B, N) int32."""
+    order = np.argsort(-values, axis=1)
+    falling = np.take_along_axis(values, order, axis=1)
+    smaller = falling[:, :-1] > just_above(falling[:, 1:], kernel)
+    place = np.zeros(order.shape, np.int32)
+    place[:, 1:] = np.where(smaller, np.arange(1, order.shape[1], dtype=np.int32), 0)
+    np.maximum.accumulate(place, axis=1, out=place)
+    ranks = np.empty(order.shape, np.int32)
+    np.put_along_axis(ranks, order, place, axis=1)
+    return ranks

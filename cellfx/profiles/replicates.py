@@ -6,13 +6,14 @@ group. cytominer-eval's ``replicate_reproducibility`` (earlier ``percent_strong`
 medians: ``reproducibility``.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from cellfx.profiles.collecting import collect
 from cellfx.profiles.pairs import Rule
-from cellfx.profiles.similarity import Prepared
+from cellfx.profiles.similarity import Prepared, just_above
 from cellfx.profiles.tail import Tail, Wanted, count_above, quantile, tail_collector
 
 ENTRIES = 1 << 22
@@ -31,6 +32,7 @@ class Replicating(NamedTuple):
         p_value: (G,) share of the random groups with a median as large, each group's own counted among them.
         replicating_rate: share of the groups above ``high``: percent replicating or matching.
         opposed_rate: share below ``low``, which noise does as often as it is above ``high``.
+        rate_p_value: probability that as large a share of as many independent random groups is above ``high``.
         num_single: groups that are left out because they have no pair to compare.
     """
 
@@ -42,6 +44,7 @@ class Replicating(NamedTuple):
     p_value: np.ndarray
     replicating_rate: float
     opposed_rate: float
+    rate_p_value: float
     num_single: int
 
 
@@ -77,23 +80,19 @@ def replicating(
     codes, sizes = np.unique(groups[groups >= 0], return_counts=True)
     medians = np.array([_median(prepared, np.flatnonzero(groups == code), different) for code in codes])
     has = ~np.isnan(medians)
-    if not has.any():
-        raise ValueError(
-            f"no group has a pair to compare: got {len(codes)} groups of {int(sizes.max(initial=0))} rows at most, "
-            "expected one with two rows or more that differ; choose another column of groups"
-        )
-    _check_sizes(sizes[has], len(codes))
+    _check_sizes(sizes, has)
     rng = np.random.default_rng(seed)
     low, high, p_value = (np.zeros(len(codes)) for _ in range(3))
     for size in np.unique(sizes[has]):
-        null = np.sort(_null(prepared, groups, codes, sizes, int(size), null_size, rng))
+        null = np.sort(_null(prepared, groups, int(size), null_size, rng, _median_of_rows))
         of = has & (sizes == size)
         low[of], high[of] = np.percentile(null, percentiles)
         as_large = null_size - np.searchsorted(null, medians[of], side="left")
         p_value[of] = (as_large + 1) / (null_size + 1)
     low, high, p_value, median = low[has], high[has], p_value[has], medians[has]
     rates = float(np.mean(median > high)), float(np.mean(median < low))
-    return Replicating(codes[has], sizes[has], median, low, high, p_value, *rates, int(np.sum(~has)))
+    by_chance = _binomial_tail(int(np.sum(median > high)), len(median), 1 - percentiles[1] / 100)
+    return Replicating(codes[has], sizes[has], median, low, high, p_value, *rates, by_chance, int(np.sum(~has)))
 
 
 def reproducibility(prepared: Prepared, matching: Rule, quantile_over_null: float = 0.95) -> float:
@@ -123,6 +122,47 @@ def reproduced(tail: Tail, quantile_over_null: float = 0.95) -> float:
     return float(count_above(tail, quantile(tail, quantile_over_null, of_others=True))[1] / matching)
 
 
+def pairs_above(
+    prepared: Prepared, groups: np.ndarray, threshold: float, null_size: int = 1000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Replicate pairs above a threshold, such as that of ``reproducibility``, and the same of random groups.
+
+    Args:
+        prepared: N rows.
+        groups: (N,) int; rows with negative ones are left out.
+        threshold: of the similarity.
+        null_size: random groups of each size, which ``replicating`` describes, and screens by chance.
+        seed: of these.
+
+    Returns:
+        codes (G,) of the groups with two rows or more, shares (G,) of their pairs above the threshold, and the share
+        of all pairs above it, (null_size,), in screens whose groups are random ones, each drawn by itself.
+
+    Raises:
+        ValueError: groups that do not fit, none with two rows, or one with more rows than there are groups.
+    """
+    groups = np.asarray(groups)
+    _check(groups, None, len(prepared.rows), (0, 100), null_size)
+    codes, sizes = np.unique(groups[groups >= 0], return_counts=True)
+    _check_sizes(sizes, sizes > 1)
+    bound, rng = just_above(threshold, prepared.kernel), np.random.default_rng(seed)
+    shares, by_chance = np.zeros(len(codes)), np.zeros(null_size)
+
+    def share_above(similarity: np.ndarray) -> np.ndarray:
+        return np.mean(similarity > bound, axis=1)
+
+    num_pairs = sizes * (sizes - 1) / 2
+    for size in np.unique(sizes[sizes > 1]):
+        of = np.flatnonzero(sizes == size)
+        for code in of:
+            rows = np.flatnonzero(groups == codes[code])
+            shares[code] = share_above(_of_pairs(prepared, rows[None]))[0]
+        null = _null(prepared, groups, int(size), null_size, rng, share_above)
+        by_chance += null[rng.integers(null_size, size=(null_size, len(of)))].sum(axis=1) * num_pairs[of[0]]
+    has = sizes > 1
+    return codes[has], shares[has], by_chance / num_pairs.sum()
+
+
 def _median(prepared: Prepared, rows: np.ndarray, different: np.ndarray | None) -> float:
     first, second = np.triu_indices(len(rows), 1)
     if different is not None:
@@ -133,29 +173,44 @@ def _median(prepared: Prepared, rows: np.ndarray, different: np.ndarray | None) 
     return float(np.median(_similarity(prepared.rows[rows][None], prepared.kernel)[0][first, second]))
 
 
+def _median_of_rows(similarity: np.ndarray) -> np.ndarray:
+    return np.median(similarity, axis=1)
+
+
+def _of_pairs(prepared: Prepared, rows: np.ndarray) -> np.ndarray:
+    """Similarities (S, n (n - 1) / 2) of the pairs of sets of rows (S, n)."""
+    upper = np.triu_indices(rows.shape[1], 1)
+    return _similarity(prepared.rows[rows], prepared.kernel)[:, upper[0], upper[1]]
+
+
 def _null(
     prepared: Prepared,
     groups: np.ndarray,
-    codes: np.ndarray,
-    sizes: np.ndarray,
     size: int,
     null_size: int,
     rng: np.random.Generator,
+    statistic: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Medians (S,) of random groups of some size, all of whose rows are of different groups."""
+    """Statistics (S,) of the pairs of random groups of some size, all of whose rows are of different groups."""
+    codes, sizes = np.unique(groups[groups >= 0], return_counts=True)
     order = np.argsort(groups, kind="stable")
     order = order[groups[order] >= 0]
     starts = np.cumsum(sizes) - sizes
-    upper = np.triu_indices(size, 1)
-    medians = []
+    found = []
     for count in _chunks(null_size, max(ENTRIES // max(size * (prepared.rows.shape[1] + size), len(codes)), 1)):
         # The largest of log(size) + Gumbel noise are a draw without replacement in proportion to size.
         keys = np.log(sizes) + rng.gumbel(size=(count, len(codes)))
         drawn = np.argpartition(-keys, size - 1, axis=1)[:, :size]
         rows = order[starts[drawn] + rng.integers(0, sizes[drawn])]
-        similarity = _similarity(prepared.rows[rows], prepared.kernel)
-        medians.append(np.median(similarity[:, upper[0], upper[1]], axis=1))
-    return np.concatenate(medians)
+        found.append(statistic(_of_pairs(prepared, rows)))
+    return np.concatenate(found)
+
+
+def _binomial_tail(count: int, total: int, rate: float) -> float:
+    """Probability that ``count`` or more of ``total`` independent events of this rate happen."""
+    from scipy.special import bdtrc
+
+    return float(bdtrc(count - 1, total, rate)) if count else 1.0
 
 
 def _similarity(rows: np.ndarray, kernel: str) -> np.ndarray:
@@ -171,10 +226,17 @@ def _chunks(total: int, largest: int) -> list[int]:
     return [min(largest, total - start) for start in range(0, total, largest)]
 
 
-def _check_sizes(sizes: np.ndarray, num_groups: int) -> None:
-    if sizes.max() > num_groups:
+def _check_sizes(sizes: np.ndarray, has: np.ndarray) -> None:
+    """Looks at the rows of groups, of which ``has`` says whether they have a pair to compare."""
+    if not has.any():
         raise ValueError(
-            f"a group without a null: got one of {int(sizes.max())} rows and {num_groups} groups, expected no more "
+            f"no group has a pair to compare: got {len(sizes)} groups of {int(sizes.max(initial=0))} rows at most, "
+            "expected one with two rows or more that differ; choose another column of groups"
+        )
+    largest = int(sizes[has].max())
+    if largest > len(sizes):
+        raise ValueError(
+            f"a group without a null: got one of {largest} rows and {len(sizes)} groups, expected no more "
             "rows than groups, each of which lends one to a random group; leave out the controls, code -1"
         )
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from cellfx.profiles import scoring
+from cellfx.profiles import group_scoring, scoring
 from cellfx.profiles.chance import rank_gain, unit_sums_collector
 from cellfx.profiles.collecting import Collector, collect
 from cellfx.profiles.grit import grit_collector
+from cellfx.profiles.group_scoring import OVER_NULL
 from cellfx.profiles.nearest import neighbours_collector
-from cellfx.profiles.replicates import reproduced
-from cellfx.profiles.retrieval import hits_collector, macro_mean
+from cellfx.profiles.ranking_null import average_precision_null
+from cellfx.profiles.retrieval import Hits, hits_collector, macro_mean
 from cellfx.profiles.scoring import HEADLINE, Effort, Scores
 from cellfx.profiles.screen_rules import USUAL, Columns, ScreenRules, screen_rules
 from cellfx.profiles.similarity import Prepared, prepare
@@ -33,7 +34,12 @@ STEPS = (
     *("percent replicating", "percent matching", "mp-values"),
 )
 """Each computes a score or several; ``left_out`` calls them so."""
-NULLS = {"p-value of hits above chance": "retrieval", "p-value of grit": "grit"}
+NULLS = {
+    "p-value of hits above chance": "retrieval",
+    "p-value of average precision": "retrieval",
+    "p-value of replicate average precision": "replicates",
+    "p-value of grit": "grit",
+}
 """What is collected for a null -> the step that it belongs to."""
 
 
@@ -68,12 +74,22 @@ def score(
     makers = _collectors(prepared, rules, controls, columns, effort)
     makers = {name: maker for name, maker in makers.items() if NULLS.get(name, name) in wanted}
     found = _collected(prepared, makers, scores.left_out)
-    of_hits, of_grit = NULLS
+    of_hits, of_precision, of_replicates, of_grit = NULLS
+
+    def retrieval(hits: Hits) -> None:
+        scoring.add_retrieval(scores, hits, found.get(of_hits), rules, effort)
+        null = found.get(of_precision)
+        group_scoring.add_average_precision(scores, "average precision", hits, rules.units, null, rules, effort)
+
+    def replicates(hits: Hits) -> None:
+        name, null = "replicate average precision", found.get(of_replicates)
+        group_scoring.add_average_precision(scores, name, hits, rules.treatments, null, rules, effort)
+
     steps: dict[str, Callable[[Any], None]] = {
-        "retrieval": lambda hits: scoring.add_retrieval(scores, hits, found.get(of_hits), rules, effort),
+        "retrieval": retrieval,
         "enrichment": lambda tail: scoring.add_enrichment(scores, tail, rules, effort),
-        "replicates": lambda hits: scoring.add_replicates(scores, hits, rules, effort),
-        "reproducibility": lambda tail: scores.numbers.update(reproducibility=reproduced(tail)),
+        "replicates": replicates,
+        "reproducibility": lambda tail: group_scoring.add_reproducibility(scores, prepared, tail, rules, effort),
         "grit": lambda result: scoring.add_grit(scores, result, found.get(of_grit), rules, effort),
         "NSC": lambda near: scoring.add_nearest(scores, "NSC", near, rules, columns, effort),
         "NSCB": lambda near: scoring.add_nearest(scores, "NSCB", near, rules, columns, effort),
@@ -82,13 +98,15 @@ def score(
     for name in [name for name in steps if name in found]:
         _attempt(scores.left_out, name, steps[name], found[name])
     others: dict[str, Callable[[], None]] = {
-        "percent replicating": lambda: scoring.add_replicating(scores, prepared, rules, effort),
-        "percent matching": lambda: scoring.add_matching(scores, profiles, kernel, rules, effort),
-        "mp-values": lambda: scoring.add_mp_values(scores, profiles, rules, controls, effort),
+        "percent replicating": lambda: group_scoring.add_replicating(scores, prepared, rules, effort),
+        "percent matching": lambda: group_scoring.add_matching(scores, profiles, kernel, rules, effort),
+        "mp-values": lambda: group_scoring.add_mp_values(scores, profiles, rules, controls, effort),
     }
     for name, compute in others.items():
         if name in wanted:
             _attempt(scores.left_out, name, compute)
+    for null in [null for null, step in NULLS.items() if step in scores.left_out]:
+        scores.left_out.pop(null, None)
     return scores
 
 
@@ -110,7 +128,8 @@ def _collectors(
     largest = LARGEST_R if columns.multilabel else min(largest, LARGEST_R)
     num_top = max((*effort.ks, largest))
     percentiles = tuple(dict.fromkeys((*effort.percentiles, HEADLINE)))
-    of_hits, of_grit = NULLS
+    of_hits, of_precision, of_replicates, of_grit = NULLS
+    wells = np.where(rules.treatments >= 0, np.arange(len(rules.treatments)), -1)
 
     def across_batches() -> Collector:
         _need_batch(columns)
@@ -123,15 +142,23 @@ def _collectors(
     return {
         "retrieval": lambda: hits_collector(prepared, rules.mechanism, rules.across, num_top),
         "enrichment": lambda: tail_collector(
-            prepared, rules.mechanism, Wanted(percentiles, listed=HEADLINE), rules.across
+            prepared, rules.mechanism, Wanted(percentiles, listed=scoring.listed_from(percentiles, rules)), rules.across
         ),
         "replicates": lambda: hits_collector(prepared, rules.treatment, rules.treated),
-        "reproducibility": lambda: tail_collector(prepared, rules.treatment, Wanted(of_others=(0.95,)), rules.treated),
+        "reproducibility": lambda: tail_collector(
+            prepared, rules.treatment, Wanted(of_others=(OVER_NULL,)), rules.treated
+        ),
         "grit": lambda: grit_collector(prepared, rules.mechanism_across, controls),
         "NSC": lambda: neighbours_collector(prepared, rules.known, columns.exclusion(False)),
         "NSCB": across_batches,
         "batch enrichment": of_batches,
         of_hits: lambda: unit_sums_collector(rules.units, rank_gain(rules.across)),
+        of_precision: lambda: average_precision_null(
+            rules.mechanism, rules.across, rules.units, effort.num_permutations, effort.seed
+        ),
+        of_replicates: lambda: average_precision_null(
+            rules.treatment, rules.treated, wells, effort.num_permutations, effort.seed
+        ),
         of_grit: lambda: unit_sums_collector(rules.units, lambda block: block.similarity),
     }
 

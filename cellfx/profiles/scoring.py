@@ -3,33 +3,28 @@
 Each function adds to a ``Scores`` what one part of ``scores.score`` found.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 
-from cellfx.profiles.average_precision import AveragePrecision
 from cellfx.profiles.chance import enrichment_interval, enrichment_null, label_null, mean_null
 from cellfx.profiles.enrichment import PERCENTILES, enriched
 from cellfx.profiles.grit import Grit
 from cellfx.profiles.hit_curve import hit_curve, hit_histogram
-from cellfx.profiles.mean_average_precision import mean_average_precision
-from cellfx.profiles.mp_value import mp_values
 from cellfx.profiles.nearest import Neighbours, judge_neighbours
 from cellfx.profiles.pairs import Rule
-from cellfx.profiles.random_ranking import expected_average_precision
-from cellfx.profiles.replicates import replicating
 from cellfx.profiles.resampling import Interval, bootstrap_interval, p_value
-from cellfx.profiles.retrieval import Hits, at_k, at_r, average_precisions, macro_mean
+from cellfx.profiles.retrieval import Hits, at_k, at_r, macro_mean
 from cellfx.profiles.screen_rules import Columns, ScreenRules
-from cellfx.profiles.similarity import Prepared, prepare
-from cellfx.profiles.table import Profiles
 from cellfx.profiles.tail import Tail
 
 SAME = 1e-6
 """Similarities that differ by less say nothing: rounding, and what regularisation leaves of a spherized control."""
 HEADLINE = 0.995
-"""Percentile whose odds ratio gets an interval and a null; the thesis reports it."""
+"""Percentile whose odds ratio always gets an interval and a null; the thesis reports it."""
+DRAWN_PAIRS = 1 << 18
+"""Up to so many pairs above them, lower percentiles get them too; a bootstrap takes seconds then."""
 
 
 class Scores(NamedTuple):
@@ -38,10 +33,14 @@ class Scores(NamedTuple):
     Attributes:
         numbers: score -> value. Means over the rows, or groups, for which a score is defined.
         intervals: score -> 95 percent bootstrap interval; compounds are drawn, so that replicates are no evidence.
-        p_values: score -> share of permutations, in which compounds exchange their mechanisms, that do as well.
+        p_values: score -> how likely chance does as well. Of mechanism scores: the share of permutations in which
+            compounds exchange their mechanisms; of "replicate average precision" those in which wells exchange their
+            treatments; of the batch enrichment those in which controls exchange their batches. Of the percentages and
+            shares of groups see ``group_scoring``.
         per_row: score -> (N,) NaN where it is not defined, for ``subset_means``.
         details: what figures and tables need: ``hits``, ``curve``, ``histogram``, ``enrichment``, ``NSC``, ``NSCB``,
-            ``grit``, ``replicating``, ``matching``, ``mp_values``, ``batch_enrichment``.
+            ``grit``, ``replicating``, ``matching``, ``mp_values``, ``batch_enrichment``, and a
+            ``MeanAveragePrecision`` by the name of either average precision.
         left_out: score -> reason in one line.
     """
 
@@ -103,7 +102,6 @@ def add_retrieval(scores: Scores, hits: Hits, gains: np.ndarray | None, rules: S
         for kind, values in zip(("precision", "recall"), at_k(hits, k), strict=True):
             add_rows(scores, f"{kind}@{k}", values, rules, effort)
     add_rows(scores, "precision@R", at_r(hits), rules, effort)
-    _add_average_precision(scores, "average precision", hits, rules.units, rules, effort)
     null = label_null(
         hits.top_rows, hits.num_positives, rules.mechanism, rules.units, effort.ks, effort.num_permutations, effort.seed
     )
@@ -120,14 +118,23 @@ def add_retrieval(scores: Scores, hits: Hits, gains: np.ndarray | None, rules: S
     _mean_by_chance(scores, "hits above chance", gains, rules, effort)
 
 
+def listed_from(percentiles: Sequence[float], rules: ScreenRules) -> float:
+    """The lowest percentile above which there are not too many pairs to draw them again, ``HEADLINE`` at most."""
+    num_rows = int(rules.across.complete.sum())
+    few = [q for q in percentiles if (1 - q) * num_rows * (num_rows - 1) / 2 <= DRAWN_PAIRS]
+    return min((*few, HEADLINE))
+
+
 def add_enrichment(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effort) -> None:
-    """Odds ratios at all percentiles, the headline with an interval and a p-value."""
+    """Odds ratios at all percentiles, with intervals and p-values from ``listed_from`` on; all have Fisher's p."""
     percentiles = dict.fromkeys((*effort.percentiles, HEADLINE))
     scores.details["enrichment"] = found = tuple(enriched(tail, percentile) for percentile in percentiles)
     scores.numbers.update({f"enrichment@{one.percentile:g}": one.odds_ratio for one in found})
-    _odds_by_chance(
-        scores, f"enrichment@{HEADLINE:g}", tail, rules.mechanism_across, rules.mechanism, rules.units, effort
-    )
+    least = listed_from(tuple(percentiles), rules)
+    pairs, label = rules.mechanism_across, rules.mechanism
+    for q in percentiles:
+        if q >= least:
+            _odds_by_chance(scores, f"enrichment@{q:g}", q, tail, pairs, label, rules.units, effort)
 
 
 def add_batches(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effort) -> None:
@@ -142,17 +149,24 @@ def add_batches(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effort) 
     name = "batch enrichment"
     scores.numbers[name] = scores.details["batch_enrichment"].odds_ratio
     wells = np.where(rules.untreated.complete, np.arange(len(rules.units)), -1)
-    _odds_by_chance(scores, name, tail, rules.batch, rules.batch, wells, effort)
+    _odds_by_chance(scores, name, HEADLINE, tail, rules.batch, rules.batch, wells, effort)
 
 
 def _odds_by_chance(
-    scores: Scores, name: str, tail: Tail, pairs: Rule, matching: Rule, units: np.ndarray, effort: Effort
+    scores: Scores,
+    name: str,
+    percentile: float,
+    tail: Tail,
+    pairs: Rule,
+    matching: Rule,
+    units: np.ndarray,
+    effort: Effort,
 ) -> None:
     if np.isnan(scores.numbers[name]):
         return
-    null = enrichment_null(tail, HEADLINE, matching, units, effort.num_permutations, effort.seed)
+    null = enrichment_null(tail, percentile, matching, units, effort.num_permutations, effort.seed)
     scores.p_values[name] = p_value(scores.numbers[name], null[~np.isnan(null)])
-    interval = enrichment_interval(tail, HEADLINE, pairs, units, num_resamples=effort.num_resamples, seed=effort.seed)
+    interval = enrichment_interval(tail, percentile, pairs, units, num_resamples=effort.num_resamples, seed=effort.seed)
     if interval is None:
         scores.left_out[f"interval of {name}"] = "too many matching pairs to weigh, see chance.MAX_PAIRS"
     else:
@@ -193,79 +207,3 @@ def add_nearest(
         near.rows, result.judged.astype(int), rules.mechanism, rules.units, (1,), effort.num_permutations, effort.seed
     )
     scores.p_values[name] = p_value(scores.numbers[name], null["precision@1"])
-
-
-def add_replicating(scores: Scores, prepared: Prepared, rules: ScreenRules, effort: Effort) -> None:
-    """Percent replicating: groups are treatments."""
-    _add_groups(scores, "percent replicating", prepared, rules.treatments, rules.compounds, effort)
-
-
-def add_matching(scores: Scores, profiles: Profiles, kernel: str, rules: ScreenRules, effort: Effort) -> None:
-    """Percent matching: groups are mechanisms, lists of several as they are, of one row a compound: its median."""
-    names, first, code = np.unique(rules.units[rules.units >= 0], return_index=True, return_inverse=True)
-    if not len(names):
-        raise ValueError("no treated row with a mechanism: got 0, expected 2 or more; annotate the profiles")
-    rows = np.flatnonzero(rules.units >= 0)
-    members = np.split(rows[np.argsort(code, kind="stable")], np.cumsum(np.bincount(code))[:-1])
-    medians = np.stack([np.median(profiles.features[group], axis=0) for group in members])
-    prepared = prepare(profiles._replace(features=medians), kernel)
-    mechanisms = rules.mechanisms[rows[first]]
-    _add_groups(scores, "percent matching", prepared, mechanisms, mechanisms, effort)
-
-
-def _add_groups(
-    scores: Scores, name: str, prepared: Prepared, groups: np.ndarray, drawn: np.ndarray, effort: Effort
-) -> None:
-    result = replicating(prepared, groups, null_size=effort.null_size, seed=effort.seed)
-    scores.details[name.split()[1]] = result
-    _add_percent(scores, name, result.median > result.high, _of_groups(result.groups, groups, drawn), effort)
-
-
-def _add_percent(scores: Scores, name: str, is_so: np.ndarray, drawn: np.ndarray, effort: Effort) -> None:
-    scores.numbers[name] = 100 * float(np.mean(is_so))
-    scores.intervals[name] = bootstrap_interval(
-        100.0 * is_so, drawn, num_resamples=effort.num_resamples, seed=effort.seed
-    )
-
-
-def _of_groups(codes: np.ndarray, groups: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """What the first row of each group has: (G,) of the values (N,) of rows with groups (N,)."""
-    names, first = np.unique(groups, return_index=True)
-    return values[first[np.searchsorted(names, codes)]]
-
-
-def add_mp_values(scores: Scores, profiles: Profiles, rules: ScreenRules, controls: np.ndarray, effort: Effort) -> None:
-    """Percent of the treatments that differ from the controls."""
-    if not effort.num_mp_permutations:
-        raise ValueError(
-            "mp-values were not asked for: got num_mp_permutations=0, expected 1 or more; raise it to have them"
-        )
-    result = mp_values(profiles, rules.treatments, controls, 0.9, effort.num_mp_permutations, "shared", effort.seed)
-    scores.details["mp_values"] = result
-    drawn = _of_groups(result.treatments, rules.treatments, rules.compounds)
-    _add_percent(scores, "percent mp-value below .05", result.p_value < 0.05, drawn, effort)
-
-
-def add_replicates(scores: Scores, hits: Hits, rules: ScreenRules, effort: Effort) -> None:
-    """How early the rows of a treatment find each other among all treated rows."""
-    _add_average_precision(scores, "replicate average precision", hits, rules.treatments, rules, effort)
-
-
-def _add_average_precision(
-    scores: Scores, name: str, hits: Hits, groups: np.ndarray, rules: ScreenRules, effort: Effort
-) -> None:
-    """Mean over rows, and the percent of groups of them that chance does not explain (``mean_average_precision``)."""
-    values, positives, candidates = average_precisions(hits), hits.num_positives, hits.num_candidates
-    has = (positives > 0) & (candidates > positives)
-    add_rows(scores, name, np.where(has, values, np.nan), rules, effort)
-    rows, k, n = np.flatnonzero(has).astype(np.int32), positives[has], candidates[has]
-    chance = expected_average_precision(k, n)
-    lonely = np.flatnonzero((positives > 0) & ~has).astype(np.int32)
-    unpaired = np.flatnonzero(positives == 0).astype(np.int32)
-    normalised = (values[has] - chance) / (1 - chance)
-    result = AveragePrecision(rows, values[has], normalised, k, n, unpaired, lonely)
-    table = pl.DataFrame({"group": groups})
-    found = mean_average_precision(result, table, ["group"], effort.null_size, seed=effort.seed)
-    scores.details[name] = found
-    drawn = _of_groups(found.groups["group"].to_numpy(), groups, rules.compounds)
-    _add_percent(scores, f"{name}: percent retrieved", found.retrieved, drawn, effort)

@@ -4,7 +4,7 @@ import pytest
 from screens import grouped, profiles_of, reference
 
 from cellfx.profiles.pairs import pair_rule
-from cellfx.profiles.replicates import replicating, reproducibility
+from cellfx.profiles.replicates import pairs_above, replicating, reproducibility
 from cellfx.profiles.similarity import prepare
 
 slow = reference("profiles_scores")
@@ -48,6 +48,46 @@ def test_medians_and_null_are_those_of_the_definition(kernel):
         beyond = np.mean(np.array(null)[:, None] >= result.median[of], axis=0)
         np.testing.assert_allclose(result.p_value[of], beyond, atol=0.05)
     np.testing.assert_allclose(result.replicating_rate, np.mean(result.median > result.high), rtol=1e-12)
+
+
+def test_a_share_is_as_likely_as_independent_groups_make_it():
+    from scipy.stats import binom
+
+    for effect in (0.0, 0.3):
+        profiles, group = screen(effect=effect)
+        result = replicating(prepare(profiles, "pearson"), group)
+        count = int(np.sum(result.median > result.high))
+        np.testing.assert_allclose(result.rate_p_value, binom.sf(count - 1, 40, 0.05), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", ["pearson", "euclidean"])
+def test_pairs_above_a_threshold_and_by_chance(kernel):
+    """Groups of 4, 8 and 1; the null is that of permuted groups, but for pairs of one group that these have."""
+    profiles, group = screen(num_groups=60, effect=1.5)
+    group = np.where(group == 5, 4, np.where(group == 6, -1, group))
+    group[np.flatnonzero(group == 7)[1:]] = -1
+    prepared = prepare(profiles, kernel)
+    similarity = prepared.rows @ prepared.rows.T
+    if kernel == "euclidean":
+        similarity = 1 / (1 + np.linalg.norm(profiles.features[:, None] - profiles.features[None], axis=2))
+    i, j = np.triu_indices(len(group), 1)
+    known = (group[i] >= 0) & (group[j] >= 0)
+    i, j, values = i[known], j[known], similarity[i, j][known]
+    threshold = np.quantile(values[group[i] != group[j]], 0.9)
+    codes, shares, by_chance = pairs_above(prepared, group, threshold, 2000)
+    assert codes.tolist() == [code for code in range(60) if code not in (5, 6, 7)]
+    for code, share in zip(codes, shares, strict=True):
+        of = (group[i] == code) & (group[j] == code)
+        np.testing.assert_allclose(share, np.mean(values[of] > threshold), rtol=1e-12)
+    assert abs(by_chance.mean() - 0.1) < 0.01
+    permuted = []
+    rng, rows = np.random.default_rng(0), np.flatnonzero(group >= 0)
+    for _ in range(300):
+        other = group.copy()
+        other[rows] = rng.permutation(group[rows])
+        of = other[i] == other[j]
+        permuted.append(np.mean(values[of] > threshold))
+    assert 0.8 < by_chance.std() / np.std(permuted) < 1.25
 
 
 def test_noise_replicates_at_the_rate_of_the_percentile_and_effects_always():

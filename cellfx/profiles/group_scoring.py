@@ -1,0 +1,136 @@
+"""What is reported of scores that count groups, treatments or mechanisms: how many chance does not explain.
+
+What chance does to such a share follows from what it does to one group, so that nothing is permuted again:
+
+- percent replicating and matching, and reproducibility: random groups, as ``replicates`` draws them, each by itself;
+- the percent that is retrieved, after the correction of Benjamini and Hochberg: the smallest corrected p-value, which
+  is Simes' p-value (1986, doi:10.1093/biomet/73.3.751) of that no group differs from chance;
+- the percent of mp-values below a limit: limit / share, which bounds the probability whatever ties the treatments to
+  each other, as the controls that all of them share do (Rüger 1978, Metrika 25); it says little, and is never below
+  the limit.
+"""
+
+import numpy as np
+import polars as pl
+
+from cellfx.profiles.average_precision import AveragePrecision
+from cellfx.profiles.mean_average_precision import mean_average_precision
+from cellfx.profiles.mp_value import mp_values
+from cellfx.profiles.random_ranking import expected_average_precision
+from cellfx.profiles.replicates import pairs_above, replicating, reproduced
+from cellfx.profiles.resampling import bootstrap_interval, p_value
+from cellfx.profiles.retrieval import Hits, average_precisions
+from cellfx.profiles.scoring import Effort, Scores, add_rows
+from cellfx.profiles.screen_rules import ScreenRules
+from cellfx.profiles.similarity import Prepared, prepare
+from cellfx.profiles.table import Profiles
+from cellfx.profiles.tail import Tail, quantile
+
+OVER_NULL = 0.95
+"""Quantile of the pairs of different treatments that pairs of replicates must exceed."""
+MP_LIMIT = 0.05
+
+
+def add_replicating(scores: Scores, prepared: Prepared, rules: ScreenRules, effort: Effort) -> None:
+    """Percent replicating: groups are treatments."""
+    _add_groups(scores, "percent replicating", prepared, rules.treatments, rules.compounds, effort)
+
+
+def add_matching(scores: Scores, profiles: Profiles, kernel: str, rules: ScreenRules, effort: Effort) -> None:
+    """Percent matching: groups are mechanisms, lists of several as they are, of one row a compound: its median."""
+    names, first, code = np.unique(rules.units[rules.units >= 0], return_index=True, return_inverse=True)
+    if not len(names):
+        raise ValueError("no treated row with a mechanism: got 0, expected 2 or more; annotate the profiles")
+    rows = np.flatnonzero(rules.units >= 0)
+    members = np.split(rows[np.argsort(code, kind="stable")], np.cumsum(np.bincount(code))[:-1])
+    medians = np.stack([np.median(profiles.features[group], axis=0) for group in members])
+    prepared = prepare(profiles._replace(features=medians), kernel)
+    mechanisms = rules.mechanisms[rows[first]]
+    _add_groups(scores, "percent matching", prepared, mechanisms, mechanisms, effort)
+
+
+def _add_groups(
+    scores: Scores, name: str, prepared: Prepared, groups: np.ndarray, drawn: np.ndarray, effort: Effort
+) -> None:
+    result = replicating(prepared, groups, null_size=effort.null_size, seed=effort.seed)
+    scores.details[name.split()[1]] = result
+    _add_percent(scores, name, result.median > result.high, _of_groups(result.groups, groups, drawn), effort)
+    scores.p_values[name] = result.rate_p_value
+
+
+def _add_percent(scores: Scores, name: str, is_so: np.ndarray, drawn: np.ndarray, effort: Effort) -> None:
+    scores.numbers[name] = 100 * float(np.mean(is_so))
+    scores.intervals[name] = bootstrap_interval(
+        100.0 * is_so, drawn, num_resamples=effort.num_resamples, seed=effort.seed
+    )
+
+
+def _of_groups(codes: np.ndarray, groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What the first row of each group has: (G,) of the values (N,) of rows with groups (N,)."""
+    names, first = np.unique(groups, return_index=True)
+    return values[first[np.searchsorted(names, codes)]]
+
+
+def add_mp_values(scores: Scores, profiles: Profiles, rules: ScreenRules, controls: np.ndarray, effort: Effort) -> None:
+    """Percent of the treatments that differ from the controls."""
+    if not effort.num_mp_permutations:
+        raise ValueError(
+            "mp-values were not asked for: got num_mp_permutations=0, expected 1 or more; raise it to have them"
+        )
+    result = mp_values(profiles, rules.treatments, controls, 0.9, effort.num_mp_permutations, "shared", effort.seed)
+    scores.details["mp_values"] = result
+    drawn = _of_groups(result.treatments, rules.treatments, rules.compounds)
+    name = "percent mp-value below .05"
+    _add_percent(scores, name, result.p_value < MP_LIMIT, drawn, effort)
+    share = scores.numbers[name] / 100
+    scores.p_values[name] = min(MP_LIMIT / share, 1.0) if share else 1.0
+
+
+def add_reproducibility(scores: Scores, prepared: Prepared, tail: Tail, rules: ScreenRules, effort: Effort) -> None:
+    """Share of the pairs of replicates that are more alike than most pairs of different treatments."""
+    name = "reproducibility"
+    scores.numbers[name] = reproduced(tail, OVER_NULL)
+    threshold = quantile(tail, OVER_NULL, of_others=True)
+    codes, shares, by_chance = pairs_above(prepared, rules.treatments, threshold, effort.null_size, effort.seed)
+    scores.p_values[name] = p_value(scores.numbers[name], by_chance)
+    sizes = np.bincount(rules.treatments[rules.treatments >= 0])[codes]
+    num_pairs = sizes * (sizes - 1) // 2
+    drawn = _of_groups(codes, rules.treatments, rules.compounds)
+    scores.intervals[name] = bootstrap_interval(
+        np.repeat(shares, num_pairs),
+        np.repeat(drawn, num_pairs),
+        num_resamples=effort.num_resamples,
+        seed=effort.seed,
+    )
+
+
+def add_average_precision(
+    scores: Scores,
+    name: str,
+    hits: Hits,
+    groups: np.ndarray,
+    null: np.ndarray | None,
+    rules: ScreenRules,
+    effort: Effort,
+) -> None:
+    """Mean over rows, and the percent of groups of them that chance does not explain (``mean_average_precision``).
+
+    ``null`` are means over rows by chance, see ``ranking_null``.
+    """
+    values, positives, candidates = average_precisions(hits), hits.num_positives, hits.num_candidates
+    has = (positives > 0) & (candidates > positives)
+    add_rows(scores, name, np.where(has, values, np.nan), rules, effort)
+    rows, k, n = np.flatnonzero(has).astype(np.int32), positives[has], candidates[has]
+    chance = expected_average_precision(k, n)
+    lonely = np.flatnonzero((positives > 0) & ~has).astype(np.int32)
+    unpaired = np.flatnonzero(positives == 0).astype(np.int32)
+    normalised = (values[has] - chance) / (1 - chance)
+    result = AveragePrecision(rows, values[has], normalised, k, n, unpaired, lonely)
+    table = pl.DataFrame({"group": groups})
+    found = mean_average_precision(result, table, ["group"], effort.null_size, seed=effort.seed)
+    scores.details[name] = found
+    drawn = _of_groups(found.groups["group"].to_numpy(), groups, rules.compounds)
+    _add_percent(scores, f"{name}: percent retrieved", found.retrieved, drawn, effort)
+    scores.p_values[f"{name}: percent retrieved"] = float(found.corrected_p_value.min())
+    if null is not None:  # else why is said where it was not collected
+        scores.p_values[name] = p_value(scores.numbers[name], null)

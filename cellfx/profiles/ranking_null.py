@@ -1,0 +1,131 @@
+"""Average precision after compounds have exchanged their mechanisms, or rows their treatments, at random.
+
+Similarities and the ranks that follow from them stay as they are; only which ranks are those of positives changes. So
+a block of similarities is sorted once and looked at by every permutation, and nothing of it is kept but sums.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cellfx.profiles.chance import MAX_PAIRS
+from cellfx.profiles.collecting import Block, Collector
+from cellfx.profiles.pairs import Rule, listed
+
+MAX_LOOKUPS = 1 << 28
+"""Matching pairs times permutations that are looked at: half a minute."""
+
+
+class _Units(NamedTuple):
+    """U units and what their labels match.
+
+    Attributes:
+        of_row: (N,) unit of each row, -1 for none.
+        rows: rows of units, those of one beside each other.
+        starts: (U + 1,) where they begin in ``rows``.
+        partners: units whose labels match, those of one label beside each other.
+        partner_starts: (U + 1,) where they begin in ``partners``.
+    """
+
+    of_row: np.ndarray
+    rows: np.ndarray
+    starts: np.ndarray
+    partners: np.ndarray
+    partner_starts: np.ndarray
+
+
+def average_precision_null(
+    matching: Rule, candidates: Rule, units: np.ndarray, num_permutations: int = 200, seed: int = 0
+) -> Collector:
+    """Collects means of average precision, (num_permutations,) float64, over rows with positives and negatives.
+
+    A positive that is as similar as some negatives ranks before them, as in ``average_precision``.
+
+    Args:
+        matching: which rows belong together; all rows of a unit have the label of its first, and a unit is never
+            compared with itself.
+        candidates: pairs that are compared, matching or not.
+        units: (N,) int of what exchanges its label as a whole, such as compounds; negative for rows that do not.
+        num_permutations: 1 or more.
+        seed: of these; the same as that of the other nulls gives the same exchanges.
+
+    Raises:
+        ValueError: no pair of units that matches, or so many that the permutations would take minutes.
+    """
+    found = _units(matching, np.asarray(units), num_permutations)
+    num_units = len(found.starts) - 1
+    rng = np.random.default_rng(seed)
+    labels = [rng.permutation(num_units) for _ in range(num_permutations)]
+    holders = [np.argsort(label) for label in labels]
+
+    def look(block: Block) -> tuple[np.ndarray, np.ndarray]:
+        allowed, ranks = block.mask(candidates), block.ranks(candidates)
+        unit = found.of_row[block.rows]
+        parts = [
+            _of_block(allowed, ranks, unit, label, holder, found) for label, holder in zip(labels, holders, strict=True)
+        ]
+        total, count = np.array(parts).T
+        return total, count
+
+    def finish(parts: list) -> np.ndarray:
+        totals, counts = np.sum(parts, axis=0)
+        return totals / np.maximum(counts, 1)
+
+    return Collector(look, finish)
+
+
+def _units(matching: Rule, units: np.ndarray, num_permutations: int) -> _Units:
+    rows = np.flatnonzero((units >= 0) & matching.complete)
+    names, first, code = np.unique(units[rows], return_index=True, return_inverse=True)
+    pairs = listed(Rule(*(np.asarray(part)[..., rows[first]] for part in matching)), MAX_PAIRS)
+    sizes = np.bincount(code, minlength=len(names))
+    num_pairs = None if pairs is None else int(np.sum(sizes[pairs[:, 0]] * sizes[pairs[:, 1]]))
+    if not num_pairs or num_pairs * num_permutations > MAX_LOOKUPS:
+        number = "more than 2^23" if num_pairs is None else num_pairs
+        raise ValueError(
+            f"no pairs to exchange, or too many: got {number} of matching rows in {num_permutations} permutations, "
+            f"expected from 1 to {MAX_LOOKUPS // num_permutations}; score fewer rows, such as the consensus of each "
+            "treatment, or lower num_permutations"
+        )
+    of_row = np.full(len(units), -1)
+    of_row[rows] = code
+    partner_starts = _starts(np.bincount(pairs[:, 0], minlength=len(names)))
+    return _Units(of_row, rows[np.argsort(code, kind="stable")], _starts(sizes), pairs[:, 1], partner_starts)
+
+
+def _of_block(
+    allowed: np.ndarray, ranks: np.ndarray, unit: np.ndarray, label: np.ndarray, holder: np.ndarray, units: _Units
+) -> tuple[float, int]:
+    """Sum of the average precision over the rows of a block that have one, and their number.
+
+    Unit u has the label of unit ``label[u]``, and ``holder`` says it the other way round.
+    """
+    rows = np.flatnonzero(unit >= 0)
+    row, matched = _expanded(label[unit[rows]], units.partner_starts)
+    row, partner = rows[row], holder[units.partners[matched]]
+    pair, place = _expanded(partner, units.starts)
+    row, partner = row[pair], units.rows[place]
+    kept = allowed[row, partner]
+    num_rows, num_columns = ranks.shape
+    key = np.sort(row[kept] * num_columns + ranks[row[kept], partner[kept]])
+    row, rank = np.divmod(key, num_columns)
+    positives = np.bincount(row, minlength=num_rows)
+    starts = _starts(positives)[row]
+    number = np.arange(len(key))
+    new = np.concatenate([[True], key[1:] != key[:-1]]) if len(key) else np.zeros(0, bool)
+    ahead = rank - (np.maximum.accumulate(np.where(new, number, 0)) - starts)  # negatives, without positives
+    nth = number - starts + 1
+    total = np.bincount(row, nth / (nth + ahead), minlength=num_rows)
+    has = (positives > 0) & (allowed.sum(axis=1) > positives)
+    return float(np.sum(total[has] / positives[has])), int(has.sum())
+
+
+def _expanded(groups: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For every member of each of some groups, which of these it is in and its place among all members."""
+    sizes = np.diff(starts)[groups]
+    which = np.repeat(np.arange(len(groups)), sizes)
+    return which, np.arange(len(which)) - np.repeat(_starts(sizes)[:-1], sizes) + starts[groups][which]
+
+
+def _starts(sizes: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(sizes)])
