@@ -129,15 +129,15 @@ def enrichment_interval(
     pairs = pairs[(units[pairs[:, 0]] != units[pairs[:, 1]]) & np.all(units[pairs] >= 0, axis=1)]
     observed = enriched(tail, percentile)
     first, second, matches = _above(tail, observed.threshold)
-    names, code, sizes = np.unique(units[units >= 0], return_inverse=True, return_counts=True)
-    rng, odds = np.random.default_rng(seed), np.zeros(num_resamples)
-    weight = np.zeros(len(units))
-    for i in range(num_resamples):
-        drawn = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names)).astype(np.float64)
-        weight[units >= 0] = drawn[code]
-        products = weight[first] * weight[second]
-        total = (np.sum(sizes * drawn) ** 2 - np.sum((sizes * drawn) ** 2)) / 2
-        odds[i] = _odds(products[matches].sum(), products.sum(), weight[pairs[:, 0]] @ weight[pairs[:, 1]], total)
+    names, sizes = np.unique(units[units >= 0], return_counts=True)
+    rng = np.random.default_rng(seed)
+    drawn = [np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names)) for _ in range(num_resamples)]
+    weights = np.array(drawn, np.float64)
+    above = _weighed(weights, names, units[first], units[second])
+    both = _weighed(weights, names, units[first[matches]], units[second[matches]])
+    matching_pairs = _weighed(weights, names, *units[pairs].T)
+    total = ((weights @ sizes) ** 2 - weights**2 @ sizes.astype(np.float64) ** 2) / 2
+    odds = np.array([_odds(*table) for table in zip(both, above, matching_pairs, total, strict=True)])
     # Neither end may lie between a number and infinity.
     ends = np.sort(odds[~np.isnan(odds)])
     if not len(ends):
@@ -215,6 +215,16 @@ def mean_null(
         weight = 1 / np.bincount(mine, sizes[partner], len(names))[mine] if by_row else np.ones(len(mine))
         means[i] = np.sum(weight * totals[mine, partner]) / np.sum(weight * sizes[mine] * sizes[partner])
     return means
+
+
+def _weighed(weights: np.ndarray, names: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Pairs of units (P,) and (P,), counted as often as both were drawn: (R,) of the weights (R, U) of units."""
+    from scipy.sparse import coo_array
+
+    has = (first >= 0) & (second >= 0)
+    places = np.searchsorted(names, first[has]), np.searchsorted(names, second[has])
+    counts = coo_array((np.ones(int(has.sum())), places), shape=(len(names), len(names))).tocsr()
+    return np.sum((counts @ weights.T).T * weights, axis=1)
 
 
 def _odds(a: float, above: float, matching: float, total: float) -> float:

@@ -59,10 +59,10 @@ def average_precision_null(
     holders = [np.argsort(label) for label in labels]
 
     def look(block: Block) -> tuple[np.ndarray, np.ndarray]:
-        allowed, ranks = block.mask(candidates), block.ranks(candidates)
+        compared = block.mask(candidates), block.ranks(candidates), block.mask(candidates).sum(axis=1)
         unit = found.of_row[block.rows]
         parts = [
-            _of_block(allowed, ranks, unit, label, holder, found) for label, holder in zip(labels, holders, strict=True)
+            _of_block(*compared, unit, label, holder, found) for label, holder in zip(labels, holders, strict=True)
         ]
         total, count = np.array(parts).T
         return total, count
@@ -94,7 +94,13 @@ def _units(matching: Rule, units: np.ndarray, num_permutations: int) -> _Units:
 
 
 def _of_block(
-    allowed: np.ndarray, ranks: np.ndarray, unit: np.ndarray, label: np.ndarray, holder: np.ndarray, units: _Units
+    allowed: np.ndarray,
+    ranks: np.ndarray,
+    num_allowed: np.ndarray,
+    unit: np.ndarray,
+    label: np.ndarray,
+    holder: np.ndarray,
+    units: _Units,
 ) -> tuple[float, int]:
     """Sum of the average precision over the rows of a block that have one, and their number.
 
@@ -116,7 +122,7 @@ def _of_block(
     ahead = rank - (np.maximum.accumulate(np.where(new, number, 0)) - starts)  # negatives, without positives
     nth = number - starts + 1
     total = np.bincount(row, nth / (nth + ahead), minlength=num_rows)
-    has = (positives > 0) & (allowed.sum(axis=1) > positives)
+    has = (positives > 0) & (num_allowed > positives)
     return float(np.sum(total[has] / positives[has])), int(has.sum())
 
 
