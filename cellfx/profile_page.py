@@ -11,7 +11,8 @@ from cellfx.analysis import charts, profile_charts
 from cellfx.analysis.report import Card, Section, report
 from cellfx.data.strips import read_strips
 from cellfx.presentation import Figure, save, versions
-from cellfx.profile_pictures import cell_files, nearest, nearest_galleries, nearest_table, plate_maps, treatment_map
+from cellfx.profile_neighbours import cell_files, nearest, nearest_galleries, nearest_table
+from cellfx.profile_pictures import plate_maps, treatment_map
 from cellfx.profile_scores import Variant, headline
 from cellfx.profile_setting import Asked, Pictures
 from cellfx.profiles import reading

@@ -1,30 +1,46 @@
-"""Pictures of treatments and plates: a map, who is nearest to whom with cells of both, and any column on its plate."""
+"""Pictures of treatments and plates: a map, and any column on its plate."""
 
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
-from cellfx.analysis import figures, profile_charts, treatment_charts
-from cellfx.analysis.report import Table
+from cellfx.analysis import profile_charts, treatment_charts
 from cellfx.data.folder import nearest as nearest_name
 from cellfx.presentation import Figure
-from cellfx.profile_scores import Columns
-from cellfx.profiles.nearest import neighbours_of
+from cellfx.profile_neighbours import KERNEL, cell_files, nearest
+from cellfx.profile_setting import Pictures
+from cellfx.profiles import reading
+from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.similarity import prepare
 from cellfx.profiles.table import METADATA, Profiles, groups
 
-KERNEL = "pearson"
-"""As in the clustering of treatments."""
 PERPLEXITY = 30.0
 """Neighbours that t-SNE keeps together; what scikit-learn takes, and van der Maaten and Hinton 2008 call robust."""
-NUM_SHOWN = 5
-"""Treatments whose neighbours are listed where none are named."""
-LETTERS = 40
-"""Of a name beside images."""
-TREATMENT = "treatment"
-"""No column of metadata has this name: all of them start with ``Metadata_``."""
+
+
+def check(wells: Profiles, treated: Profiles, columns: Columns, wanted: Pictures) -> None:
+    """Looks whether what is wanted can be drawn, so that this is known before the scores are computed.
+
+    Args:
+        wells: N wells.
+        treated: treatments that are compared.
+        columns: of the metadata.
+        wanted: pictures.
+
+    Raises:
+        ValueError: as ``nearest``, ``cell_files``, ``treatment_map`` and ``plate_maps``.
+    """
+    if wanted.nearest:
+        found = nearest(treated, columns, wanted.treatments, wanted.nearest)
+        if wanted.cells is not None:
+            cell_files(reading.scan(wanted.cells), columns, found["treatment"].to_list())
+    if wanted.map:
+        _comparable(treated)
+    if wanted.plates:
+        _check_wells(columns)
+    for name in wanted.plates:
+        _values(wells, name)
 
 
 def treatment_map(treated: Profiles, columns: Columns, seed: int = 0) -> Figure:
@@ -44,12 +60,7 @@ def treatment_map(treated: Profiles, columns: Columns, seed: int = 0) -> Figure:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    rows = prepare(treated, KERNEL).rows
-    if len(rows) < 4 or np.ptp(rows, axis=0).max() < 1e-12:
-        raise ValueError(
-            f"no map of treatments: got {len(rows)}, {'all of them alike, ' if len(rows) >= 4 else ''}expected four or "
-            "more that differ; compare more treatments or leave the map out"
-        )
+    rows = _comparable(treated)
     perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
     # Threads would add up in an order of their own, and give another picture each time.
     with threadpool_limits(1):
@@ -61,128 +72,6 @@ def treatment_map(treated: Profiles, columns: Columns, seed: int = 0) -> Figure:
     note = f"t-SNE, perplexity {perplexity:.3g}, seed {seed}. What is near is alike; far distances mean little."
     alt = f"t-SNE of {title}" + (", in colours of their mechanisms" if columns.mechanism else "")
     return Figure("treatment_map", treatment_charts.treatment_map(places, known, title, note), alt)
-
-
-def nearest(treated: Profiles, columns: Columns, treatments: Sequence[str] = (), k: int = 5) -> pl.DataFrame:
-    """The treatments most like some of them.
-
-    Args:
-        treated: N treatments; rows of one treatment are averaged over.
-        columns: of the metadata.
-        treatments: names; where several columns make a treatment, their values with " · " between. None: the first by
-            name of each of the largest mechanisms, or the first of all where no mechanism is known.
-        k: neighbours of each.
-
-    Returns:
-        Up to k rows a treatment, nearest first: ``treatment``, ``mechanism``, ``neighbour``, ``similarity`` (Pearson),
-        ``neighbour_mechanism`` and ``same`` (bool, the same known mechanism). Mechanisms are null where not known.
-
-    Raises:
-        ValueError: no such treatment, or k below 1; as ``similarity.prepare``.
-    """
-    if k < 1:
-        raise ValueError(f"no number of neighbours: got k={k}, expected 1 or more; raise it")
-    metadata = treated.metadata.with_columns(_treatment(columns)).with_columns(_mechanism(columns))
-    treated, parts = treated._replace(metadata=metadata), []
-    for name in treatments or _first_of_mechanisms(metadata):
-        near = neighbours_of(treated, TREATMENT, name, k, KERNEL)
-        own = metadata.filter(pl.col(TREATMENT) == name)["mechanism"][0]
-        parts.append(
-            near.select(
-                pl.lit(name).alias("treatment"),
-                pl.lit(own, pl.String).alias("mechanism"),
-                pl.col(TREATMENT).alias("neighbour"),
-                "similarity",
-                pl.col("mechanism").alias("neighbour_mechanism"),
-                (pl.col("mechanism") == pl.lit(own, pl.String)).fill_null(False).alias("same"),
-            )
-        )
-    return pl.concat(parts)
-
-
-def nearest_table(found: pl.DataFrame) -> Table:
-    """What ``nearest`` found, for the report; a treatment is named once."""
-    rows, last = [], None
-    for row in found.iter_rows(named=True):
-        own = (row["treatment"], row["mechanism"] or "unknown") if row["treatment"] != last else ("", "")
-        other = (row["neighbour"], row["similarity"], row["neighbour_mechanism"] or "unknown")
-        rows.append((*own, *other, "yes" if row["same"] else "no"))
-        last = row["treatment"]
-    names = ("treatment", "mechanism", "most alike", "Pearson correlation", "its mechanism", "the same")
-    return Table(names, rows, "Treatments and those most like them")
-
-
-def nearest_galleries(found: pl.DataFrame, images: Mapping[str, np.ndarray]) -> list[Figure]:
-    """Cells of treatments, and below them those of the treatments most like them.
-
-    Args:
-        found: by ``nearest``.
-        images: treatment -> (n, H, W, C) in [0, 1], such as of ``read_strips``; what has none is left out.
-
-    Returns:
-        One figure for each treatment that has cells, as has one of its neighbours.
-    """
-    drawn = []
-    for (name,), near in found.group_by("treatment", maintain_order=True):
-        near = near.filter(pl.col("neighbour").is_in(list(images)))
-        if name not in images or near.is_empty():
-            continue
-        shown = [name, *near["neighbour"]]
-        said = [_short(near["mechanism"][0] or "mechanism unknown")]
-        for similarity, mechanism, same in near.select("similarity", "neighbour_mechanism", "same").iter_rows():
-            said.append(
-                f"{similarity:.2f}  {'the same mechanism' if same else _short(mechanism or 'mechanism unknown')}"
-            )
-        title = f"Cells of {name} and of the treatments most like it"
-        note = "Each row: cells of one treatment, and how its profile correlates with that of the first row."
-        figure = figures.gallery([images[each] for each in shown], [_short(each) for each in shown], title, note, said)
-        drawn.append(Figure(f"nearest_{len(drawn)}", figure, f"{title}: {', '.join(shown[1:])}"))
-    return drawn
-
-
-def cell_files(
-    cells: pl.LazyFrame,
-    columns: Columns,
-    treatments: Sequence[str],
-    count: int = 8,
-    file: str = "Metadata_File",
-    seed: int = 0,
-) -> dict[str, list[str]]:
-    """Files of some cells of treatments, drawn at random, for ``data.strips.read_strips``.
-
-    Args:
-        cells: a table of single cells such as ``bin/embed`` writes, see ``reading.scan``.
-        columns: of the metadata; those of ``treatment`` are needed.
-        treatments: names as ``nearest`` gives them.
-        count: cells of each at most.
-        file: column of paths. Of a cell with a file for every channel it is the first.
-        seed: of the draw.
-
-    Returns:
-        Treatment -> paths, for those that have cells.
-
-    Raises:
-        ValueError: no such column, or no cell of any of them.
-    """
-    known = cells.collect_schema().names()
-    for column in (*columns.treatment, file):
-        if column not in known:
-            raise ValueError(
-                f"no pictures of cells without their files and treatments: got no column {column!r}; "
-                f"{nearest_name(column, known)}; annotate the cells"
-            )
-    found = cells.select(_treatment(columns), pl.col(file).cast(pl.String).alias("file"))
-    found = found.filter(pl.col(TREATMENT).is_in(list(treatments)) & pl.col("file").is_not_null()).collect()
-    if found.is_empty():
-        raise ValueError(
-            f"no cell of these treatments: got {', '.join(map(repr, treatments[:3]))}, expected values of "
-            f"{' · '.join(columns.treatment)}; correct the table of cells"
-        )
-    rng, drawn = np.random.default_rng(seed), {}
-    for (name,), rows in found.group_by(TREATMENT, maintain_order=True):
-        chosen = rng.choice(len(rows), min(count, len(rows)), replace=False)
-        drawn[name] = rows["file"][np.sort(chosen)].to_list()
-    return drawn
 
 
 def plate_maps(wells: Profiles, columns: Columns, names: Sequence[str], by_plate: bool = False) -> list[Figure]:
@@ -201,8 +90,7 @@ def plate_maps(wells: Profiles, columns: Columns, names: Sequence[str], by_plate
     Raises:
         ValueError: no wells, no such column, or one without numbers.
     """
-    if columns.well is None:
-        raise ValueError("no map of a plate without wells: got columns.well None, expected a column; name it")
+    _check_wells(columns)
     plates, drawn = groups(wells.metadata, [columns.plate]), []
     shown = {f"mean of {len(plates)} plates": np.arange(len(wells.features))}
     if by_plate:
@@ -219,6 +107,22 @@ def plate_maps(wells: Profiles, columns: Columns, names: Sequence[str], by_plate
                 figure = profile_charts.plate_map(places, values[rows], title, unit, limits[0] < 0, ends)
                 drawn.append(Figure(f"plate_map_{len(drawn)}", figure, title))
     return drawn
+
+
+def _comparable(treated: Profiles) -> np.ndarray:
+    """Rows (N, D) with mean 0 and length 1."""
+    rows = prepare(treated, KERNEL).rows
+    if len(rows) < 4 or np.ptp(rows, axis=0).max() < 1e-12:
+        raise ValueError(
+            f"no map of treatments: got {len(rows)}, {'all of them alike, ' if len(rows) >= 4 else ''}expected four or "
+            "more that differ; compare more treatments or leave the map out"
+        )
+    return rows
+
+
+def _check_wells(columns: Columns) -> None:
+    if columns.well is None:
+        raise ValueError("no map of a plate without wells: got columns.well None, expected a column; name it")
 
 
 def _values(wells: Profiles, name: str) -> np.ndarray:
@@ -241,25 +145,3 @@ def _values(wells: Profiles, name: str) -> np.ndarray:
     if not np.isfinite(values).any():
         raise ValueError(f"nothing to draw on a plate: got no finite value in {name!r}, expected some; leave it out")
     return np.where(np.isfinite(values), values, np.nan)
-
-
-def _short(text: str) -> str:
-    return textwrap.shorten(text, LETTERS, placeholder=" …")
-
-
-def _treatment(columns: Columns) -> pl.Expr:
-    return pl.concat_str([pl.col(name).cast(pl.String) for name in columns.treatment], separator=" · ").alias(TREATMENT)
-
-
-def _mechanism(columns: Columns) -> pl.Expr:
-    known = pl.lit(None) if columns.mechanism is None else pl.col(columns.mechanism)
-    return known.cast(pl.String).alias("mechanism")
-
-
-def _first_of_mechanisms(metadata: pl.DataFrame) -> list[str]:
-    """The first treatment by name of each of the largest mechanisms; the first of all where none is known."""
-    rows = metadata.filter(pl.col(TREATMENT).is_not_null())
-    if rows["mechanism"].null_count() == len(rows):
-        return rows[TREATMENT].unique().sort().to_list()[:NUM_SHOWN]
-    sizes = rows.drop_nulls("mechanism").group_by("mechanism").agg(pl.len(), pl.col(TREATMENT).min())
-    return sizes.sort("len", "mechanism", descending=[True, False])[TREATMENT].to_list()[:NUM_SHOWN]

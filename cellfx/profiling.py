@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cellfx import profile_page, profile_scores, profile_setting
+from cellfx import profile_page, profile_pictures, profile_scores, profile_setting
 from cellfx.experiment import say
 from cellfx.profile_scores import Variant
 from cellfx.profiles import aggregate, annotate, consensus, normalize, reading, select, simulated, spherize, treatments
@@ -59,6 +59,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
             normalised = normalise(wells, controls, steps, columns, folder)
             treated = summarise(normalised, controls, columns, settings, folder)
             made.append(Variant(name, normalised, controls, treated))
+        profile_pictures.check(made[-1].wells, made[-1].treated, columns, wanted)
         parts, scores = profile_scores.find_subsets(made[-1], columns, question), {}
         for variant in made:
             scores[variant.name] = profile_scores.score(variant, columns, question, parts)

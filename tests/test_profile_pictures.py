@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cellfx import profile_pictures
+from cellfx import profile_neighbours, profile_pictures
 from cellfx.profile_scores import Columns
 from cellfx.profiles.table import Profiles
 
@@ -63,7 +63,7 @@ def test_no_map_is_made_of_too_few_or_of_one(count, noise, got):
 
 def test_the_nearest_are_those_of_a_sorted_correlation_matrix():
     treated = treatments(noise=1.0)
-    found = profile_pictures.nearest(treated, COLUMNS, ["compound 07", "compound 20"], 3)
+    found = profile_neighbours.nearest(treated, COLUMNS, ["compound 07", "compound 20"], 3)
     names, mechanisms = (treated.metadata[name].to_list() for name in ("Metadata_Compound", "Metadata_MOA"))
     correlation = np.corrcoef(treated.features)
     np.fill_diagonal(correlation, -np.inf)
@@ -78,9 +78,9 @@ def test_the_nearest_are_those_of_a_sorted_correlation_matrix():
 
 
 def test_the_first_of_the_largest_mechanisms_are_looked_at_unless_others_are_named():
-    found = profile_pictures.nearest(treatments(7, 2), COLUMNS, k=1)
+    found = profile_neighbours.nearest(treatments(7, 2), COLUMNS, k=1)
     assert found["treatment"].to_list() == ["compound 00", "compound 02", "compound 04", "compound 06", "compound 08"]
-    unknown = profile_pictures.nearest(treatments(7, 2), COLUMNS._replace(mechanism=None), k=1)
+    unknown = profile_neighbours.nearest(treatments(7, 2), COLUMNS._replace(mechanism=None), k=1)
     assert unknown["treatment"].to_list() == [f"compound {number:02d}" for number in range(5)]
     assert not unknown["same"].any()
 
@@ -91,12 +91,12 @@ def test_doses_of_a_compound_are_treatments_of_their_own():
         Metadata_Compound=pl.Series(list("aabbc")), Metadata_Dose=pl.Series([1, 2] * 2 + [1])
     )
     columns = COLUMNS._replace(treatment=("Metadata_Compound", "Metadata_Dose"))
-    found = profile_pictures.nearest(treated._replace(metadata=metadata), columns, ["a · 2"], 1)
+    found = profile_neighbours.nearest(treated._replace(metadata=metadata), columns, ["a · 2"], 1)
     assert found["neighbour"].to_list() in (["a · 1"], ["c · 1"])
 
 
 def test_a_treatment_is_named_once_in_the_table():
-    table = profile_pictures.nearest_table(profile_pictures.nearest(treatments(), COLUMNS, k=2))
+    table = profile_neighbours.nearest_table(profile_neighbours.nearest(treatments(), COLUMNS, k=2))
     assert [row[0] for row in table.rows] == [
         "compound 00",
         "",
@@ -112,10 +112,10 @@ def test_a_treatment_is_named_once_in_the_table():
 
 
 def test_cells_are_shown_of_treatments_that_have_some():
-    found = profile_pictures.nearest(treatments(), COLUMNS, ["compound 00", "compound 05"], 3)
+    found = profile_neighbours.nearest(treatments(), COLUMNS, ["compound 00", "compound 05"], 3)
     shown = found["neighbour"].to_list()[:2]
     images = {name: np.zeros((4, 8, 8, 1)) for name in ("compound 00", *shown)}
-    figures = profile_pictures.nearest_galleries(found, images)
+    figures = profile_neighbours.nearest_galleries(found, images)
     assert [figure.name for figure in figures] == ["nearest_0"]
     words = [text.get_text() for axes in figures[0].drawn.axes for text in axes.texts]
     assert words[::2] == ["compound 00", *shown]
@@ -126,12 +126,12 @@ def test_cells_are_shown_of_treatments_that_have_some():
 def test_cells_are_drawn_from_their_treatments_and_the_same_again():
     table = {"Metadata_Compound": list("aaaabbcc"), "Metadata_File": [f"{i}.png" for i in range(7)] + [None]}
     cells = pl.LazyFrame(table)
-    found = profile_pictures.cell_files(cells, COLUMNS, ["a", "c", "d"], 2)
+    found = profile_neighbours.cell_files(cells, COLUMNS, ["a", "c", "d"], 2)
     assert list(found) == ["a", "c"]
     assert len(set(found["a"])) == 2
     assert set(found["a"]) <= {"0.png", "1.png", "2.png", "3.png"}
     assert found["c"] == ["6.png"]
-    assert profile_pictures.cell_files(cells, COLUMNS, ["a", "c", "d"], 2) == found
+    assert profile_neighbours.cell_files(cells, COLUMNS, ["a", "c", "d"], 2) == found
 
 
 def test_a_plate_shows_the_mean_of_plates_or_each_on_one_scale():
@@ -153,13 +153,16 @@ def test_features_with_a_sign_are_coloured_about_zero():
 
 
 WRONG = {
-    "k": (lambda: profile_pictures.nearest(treatments(), COLUMNS, k=0), "no number of neighbours: got k=0, expected 1"),
+    "k": (
+        lambda: profile_neighbours.nearest(treatments(), COLUMNS, k=0),
+        "no number of neighbours: got k=0, expected 1",
+    ),
     "treatment": (
-        lambda: profile_pictures.nearest(treatments(), COLUMNS, ["compund 07"]),
+        lambda: profile_neighbours.nearest(treatments(), COLUMNS, ["compund 07"]),
         "no such treatment: got 'compund 07' in treatment, expected one of 21 such as 'compound 07'",
     ),
     "file column": (
-        lambda: profile_pictures.cell_files(
+        lambda: profile_neighbours.cell_files(
             pl.LazyFrame({"Metadata_Compound": ["a"], "Metadata_Files": [""]}), COLUMNS, ["a"]
         ),
         (
@@ -168,7 +171,7 @@ WRONG = {
         ),
     ),
     "no cell": (
-        lambda: profile_pictures.cell_files(
+        lambda: profile_neighbours.cell_files(
             pl.LazyFrame({"Metadata_Compound": ["a"], "Metadata_File": [""]}), COLUMNS, ["b"]
         ),
         "no cell of these treatments: got 'b', expected values of Metadata_Compound; correct the table of cells",

@@ -350,6 +350,23 @@ def test_wrong_settings_are_refused_in_one_line(case, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("pictures", "said"),
+    [
+        ({"plates": ("feature_01",)}, "no column to draw on a plate: got 'feature_01'"),
+        ({"treatments": ("compound 99",)}, "got 'compound 99'"),
+        ({"cells": "{folder}/cells.csv", "root": "{folder}"}, "got no column 'Metadata_File'"),
+    ],
+)
+def test_pictures_that_cannot_be_drawn_are_refused_before_anything_is_scored(pictures, said, tmp_path):
+    (tmp_path / "cells.csv").write_text("Metadata_Compound,area\ncompound 001,1.0\n")
+    given = {name: v.format(folder=tmp_path) if isinstance(v, str) else v for name, v in pictures.items()}
+    with pytest.raises(ValueError, match=said) as caught:
+        profiling.run(tiny(pictures=given), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "scores.json").exists()
+
+
 def test_a_missing_section_is_named(tmp_path):
     loaded = tiny()
     del loaded["controls"]

@@ -42,8 +42,9 @@ def load(spec: str | None, assignments: Iterable[tuple[str, str]] = ()) -> Loade
     path, _, size = spec.partition(":")
     file = _find(path)
     values = _get_config(file, size)
+    known = dict(_fields(values))  # what is new on the command line is no slip of what else is new there
     for key, text in assignments:
-        _assign(values, key, text)
+        _assign(values, known, key, text)
     return Loaded(f"{file.stem}_{size}" if size else file.stem, values)
 
 
@@ -79,8 +80,7 @@ def _get_config(file: Path, size: str) -> Any:
     return values
 
 
-def _assign(values: Any, key: str, text: str) -> None:
-    known = dict(_fields(values))
+def _assign(values: Any, known: Mapping[str, Any], key: str, text: str) -> None:
     inside = [name for name in known if name.startswith(f"{key}.")]
     if inside:
         raise ValueError(f"config key {key} is a section, got a value for it; expected one of {', '.join(inside)}")

@@ -147,3 +147,9 @@ def test_the_shipped_configs_are_found_from_any_folder(tmp_path, monkeypatch):
 def test_names_of_channels_are_no_slip_of_channels():
     loaded = config.load("configs/cnn_cytometry.py:tiny", [("data.channel_names", "('a', 'b', 'c')")])
     assert list(loaded.values.data.channel_names) == ["a", "b", "c"]
+
+
+def test_new_keys_of_a_section_are_no_slips_of_each_other(path):
+    given = [("train.num_permutations", "4"), ("train.num_mp_permutations", "9"), ("train.num_permutations", "5")]
+    train = config.load(path, given).values.train
+    assert (train.num_permutations, train.num_mp_permutations) == (5, 9)
