@@ -13,8 +13,9 @@ a cell are normal, independent, and limited to a range that lies 3.75 standard d
 | defocus_px | 1.5 | .2 | .6 to 4 | treatments, batches, plates |
 | noise | .015 | .0025 | .002 to .05 | batches, plates |
 
-and orientation_rad, 0 to pi, x_px and y_px, -2 to 2, uniform. What a well is shifted by, see
-``cellfx.preprocess.plates``, is in units of these spreads and the same for all its cells:
+and orientation_rad, 0 to pi, x_px and y_px, -2 to 2, uniform, or all of them 0 in the pose "upright", as
+``cellfx.data.pose`` makes photographed cells. What a well is shifted by, see ``cellfx.preprocess.plates``, is in units
+of these spreads and the same for all its cells:
 
 - mechanisms and compounds have directions of their own among the first six factors;
 - batches and plates differ in the microscope: gain (brightness), focus (defocus_px) and noise, each by itself;
@@ -40,6 +41,7 @@ from cellfx.data import nucleus
 from cellfx.data.drawn import FIRST_INDEX, check_sizes, draw_split, example_seeds
 from cellfx.data.folder import nearest
 from cellfx.data.hashing import uniform
+from cellfx.data.pose import check_pose
 from cellfx.data.source import SPLITS, Source, Split
 from cellfx.preprocess.plates import (
     CONTROL,
@@ -92,6 +94,7 @@ def screen(
     valid_plates: int = 1,
     test_plates: int = 1,
     image_size: int = 64,
+    pose: str = "raw",
     seed: int = 0,
 ) -> Source:
     """Draws the cells of a screen: every plate has every compound at every dose once, and negative controls.
@@ -112,6 +115,8 @@ def screen(
         valid_plates: replicate plates of each batch to validate on.
         test_plates: replicate plates of each batch to test on.
         image_size: height and width in pixels; the field of view stays the same.
+        pose: ``raw``, or ``upright`` for cells in the middle that lie along the horizontal. The mean over a well of
+            what tells elongation and orientation together is nothing, so that elongation needs it.
         seed: names the screen.
 
     Returns:
@@ -121,9 +126,10 @@ def screen(
         (empty for controls), ``Metadata_Dose_um`` (NaN for controls), ``Metadata_Control`` (true for controls).
 
     Raises:
-        ValueError: the wells do not fit on a plate, a number or dose is too small, no plate is left to train on, or
-            ``sizes`` names no effect or a size that is none.
+        ValueError: the wells do not fit on a plate, a number or dose is too small, no plate is left to train on,
+            ``sizes`` names no effect or a size that is none, or an unknown pose.
     """
+    check_pose(pose)
     design = Design(
         num_mechanisms, compounds_per_mechanism, doses_um, num_batches, plates_per_batch, num_controls, half_effect_um
     )
@@ -138,7 +144,7 @@ def screen(
     return Source(
         name="screen",
         image_shape=(image_size, image_size, 1),
-        splits={name: _split(name, wells, part, cells_per_well, image_size, seed) for name, part in rows.items()},
+        splits={name: _split(name, wells, part, cells_per_well, image_size, pose, seed) for name, part in rows.items()},
         class_names=(CONTROL, *map(mechanism_name, range(num_mechanisms))),
         factor_names=FACTOR_NAMES,
     )
@@ -189,7 +195,7 @@ def _draw_wells(design: Design, held_out: Mapping[str, int], sizes: Sizes, seed:
     )
 
 
-def _split(name: str, wells: _Wells, rows: slice, cells_per_well: int, image_size: int, seed: int) -> Split:
+def _split(name: str, wells: _Wells, rows: slice, cells_per_well: int, image_size: int, pose: str, seed: int) -> Split:
     size = (rows.stop - rows.start) * cells_per_well
     block = functools.partial(
         _block,
@@ -197,6 +203,7 @@ def _split(name: str, wells: _Wells, rows: slice, cells_per_well: int, image_siz
         first=np.uint32(FIRST_INDEX[name] - rows.start * cells_per_well),
         cells_per_well=np.uint32(cells_per_well),
         image_size=image_size,
+        pose=pose,
     )
     numbers, images, factors = draw_split(block, name, size, seed)
     columns = {column: np.repeat(values[rows], cells_per_well) for column, values in wells.metadata.items()}
@@ -207,7 +214,7 @@ def _split(name: str, wells: _Wells, rows: slice, cells_per_well: int, image_siz
     )
 
 
-@functools.partial(jax.jit, static_argnames="image_size")
+@functools.partial(jax.jit, static_argnames=("image_size", "pose"))
 def _block(
     indices: jax.Array,
     seed: jax.Array,
@@ -215,19 +222,21 @@ def _block(
     first: jax.Array,
     cells_per_well: jax.Array,
     image_size: int,
+    pose: str,
 ) -> tuple[jax.Array, jax.Array]:
     """Cells with the numbers ``indices``; ``first`` is that of the first cell of the first well in ``shifts``."""
     seeds = example_seeds(indices, seed)
-    factors = jax.vmap(_draw_factors)(seeds, jnp.asarray(shifts)[(indices - first) // cells_per_well])
+    of_well = jnp.asarray(shifts)[(indices - first) // cells_per_well]
+    factors = jax.vmap(functools.partial(_draw_factors, pose=pose))(seeds, of_well)
     columns = dict(zip(FACTOR_NAMES, factors.T, strict=True))
     images = jax.vmap(functools.partial(nucleus.draw, image_size=image_size))(columns, seeds)
     return images[..., None], factors
 
 
-def _draw_factors(seed: jax.Array, shift: jax.Array) -> jax.Array:
+def _draw_factors(seed: jax.Array, shift: jax.Array, pose: str) -> jax.Array:
     *drawn, turn, right, down = uniform(seed, len(FACTOR_NAMES), stream=1)
     # 0, which the normal distribution does not reach, is drawn once in 2^24 times.
     normal = ndtri(jnp.maximum(jnp.stack(drawn), 2.0**-25))
     varied = jnp.clip(MEAN + SPREAD * (shift + normal), LOW, HIGH)
     other = jnp.stack([math.pi * turn, _OFFSET_PX * (2.0 * right - 1.0), _OFFSET_PX * (2.0 * down - 1.0)])
-    return jnp.concatenate([varied, other])
+    return jnp.concatenate([varied, jnp.zeros_like(other) if pose == "upright" else other])

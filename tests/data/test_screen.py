@@ -215,6 +215,23 @@ def test_images_show_the_factors(source):
     np.testing.assert_allclose(images.astype(int), split.arrays["image"].astype(int), atol=1)
 
 
+def test_upright_cells_differ_in_nothing_but_their_pose(source):
+    upright = drawn(image_size=32, seed=3, pose="upright").splits["train"]
+    split = source.splits["train"]
+    np.testing.assert_array_equal(upright.arrays["factors"][:, :7], split.arrays["factors"][:, :7])
+    assert not upright.arrays["factors"][:, 7:].any()
+    light = upright.arrays["image"][..., 0].astype(float)
+    axis = np.arange(32) - 15.5
+    light *= np.hypot(axis, axis[:, None]) < 11  # without neighbours
+    light[light < 0.5 * light.max(axis=(1, 2), keepdims=True)] = 0
+    total = light.sum(axis=(1, 2))
+    x, y = (np.einsum(how, light, axis) / total for how in ("nhw,w->n", "nhw,h->n"))
+    assert np.abs([x.mean(), y.mean()]).max() < 0.5
+    wide, high = (np.einsum(how, light, axis**2) for how in ("nhw,w->n", "nhw,h->n"))
+    long = split.arrays["factors"][:, 1] > 0.6
+    assert np.mean((wide > high)[long]) > 0.9
+
+
 def test_factors_stay_within_their_limits():
     factors = np.concatenate([split.arrays["factors"] for split in drawn(sizes={"batch": 9.0}).splits.values()])
     assert (factors[:, :7] >= pictures.LOW).all()
@@ -240,6 +257,7 @@ def test_factors_stay_within_their_limits():
         ({"test_plates": 2}, "no such plates to hold out: got valid_plates=1 and test_plates=2 of 3 plates a batch"),
         ({"valid_plates": -1}, "no such plates to hold out: got valid_plates=-1"),
         ({"image_size": 7}, "image_size=7; expected 8 or more"),
+        ({"pose": "up"}, "unknown pose 'up'; expected one of raw, upright; correct data.pose"),
     ],
 )
 def test_impossible_screens_are_refused(arguments, message):
