@@ -116,6 +116,8 @@ def _install(wanted: set) -> None:
         else:
             if os.path.lexists(VENV):
                 _say(".venv is unfinished or was moved: making it anew")
+            if os.path.islink(VENV):
+                os.remove(VENV)  # what it points to belongs to others
             _create()
             _say(f"installing {what} into .venv: about 2 minutes and 3 GB, this once ...")
             if shutil.which("nvidia-smi") and not any(extra.startswith("cuda") for extra in extras):

@@ -58,20 +58,35 @@ def load(workdir: Path, max_false_positive_rate: float = MAX_FALSE_POSITIVE_RATE
             f"configs/cell_filter.py"
         )
     predict, valid = bound(trained, trained.model.predict), trained.source.splits["valid"]
-    truth = labels(trained.source, valid)
-    if len(np.unique(truth)) < 2:
-        raise ValueError(
-            f"no threshold can be chosen: got validation images of {workdir} of one kind only, expected usable and "
-            f"unusable ones; set aside more images to validate on"
-        )
-    usable = names.index("usable")
+    for name in ("train", "valid"):
+        if not _has_both(trained.source, trained.source.splits[name]):
+            raise ValueError(
+                f"no filter, and no threshold: got {name} images of {workdir} of one kind only, expected usable and "
+                "unusable ones; label more images, or split them so that each split has both"
+            )
+    truth, usable = labels(trained.source, valid), names.index("usable")
 
     def score(images: np.ndarray) -> np.ndarray:
         logits = np.asarray(predict(images), np.float64)
         return logits[:, usable] - logits[:, 1 - usable]
 
-    curve = roc(over(score, valid), truth)
-    return Filter(trained, score, curve, threshold_for(curve, max_false_positive_rate))
+    scores = over(score, valid)
+    curve = roc(scores, truth)
+    threshold = threshold_for(curve, max_false_positive_rate)
+    through = scores >= threshold
+    said = [f"{np.sum(through & kind):,} of {np.sum(kind):,}" for kind in (truth, ~truth)]
+    say(f"threshold {threshold:.3g}, which lets {said[0]} usable and {said[1]} unusable validation images through")
+    return Filter(trained, score, curve, threshold)
+
+
+def _has_both(source: Source, split: Split) -> bool:
+    """Whether a split has usable and unusable images; no more of it is read than that takes."""
+    seen: set[int] = set()
+    for batch in batches(split):
+        seen |= set(batch["label"][batch["mask"] > 0].tolist())
+        if len(seen) == len(source.class_names):
+            return True
+    return False
 
 
 def labels(source: Source, split: Split) -> np.ndarray:

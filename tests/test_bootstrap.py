@@ -214,6 +214,16 @@ def test_a_moved_clone_makes_its_environment_anew(killed):
     assert json.loads(result.stdout)[2] == str(moved / "cellfx" / "__init__.py")
 
 
+def test_an_environment_that_is_only_linked_to_is_left_alone(make_clone, tmp_path):
+    other, clone = tmp_path / "other", make_clone("linked")
+    other.mkdir()
+    (other / "kept").write_text("")
+    (clone / ".venv").symlink_to(other)
+    assert ".venv is unfinished or was moved: making it anew" in start(clone).stderr
+    assert (other / "kept").exists()
+    assert not (clone / ".venv").is_symlink()
+
+
 def test_a_mere_folder_named_cellfx_is_no_environment_that_has_it(clone, tmp_path):
     (tmp_path / "cellfx").mkdir()
     result = start(clone, PYTHONPATH=str(tmp_path))

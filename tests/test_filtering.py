@@ -123,6 +123,17 @@ def test_the_default_rate_is_the_published_one(drawn):
     assert filtering.load(drawn).threshold == filtering.load(drawn, 0.03).threshold
 
 
+def test_the_threshold_is_said_with_the_images_that_it_was_chosen_on(drawn, capsys):
+    found = filtering.load(drawn, 0.25)
+    valid = found.trained.source.splits["valid"]
+    scores, usable = over(found.score, valid), valid.metadata["Metadata_Kind"] == "single"
+    through = scores >= found.threshold
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"threshold {found.threshold:.3g}, which lets {np.sum(through & usable)} of {np.sum(usable)} usable and "
+        f"{np.sum(through & ~usable)} of {np.sum(~usable)} unusable validation images through"
+    )
+
+
 def test_drawn_frames_are_listed_by_their_numbers_once_each(drawn, loaded, tmp_path):
     output = filtering.apply(drawn, frames(), 0.25, tmp_path / "lists")
     assert output == tmp_path / "lists"
@@ -215,7 +226,8 @@ def test_a_filter_tells_two_classes_apart_and_has_seen_both(loaded, monkeypatch)
             "a model pooling_cnn for the classes single, clump, empty, exp",
         ),
         ({"class_names": ()}, "for the classes none, expected a classifier of usable and unusable; name"),
-        ({"splits": {**source.splits, "valid": one_kind}}, "got validation images of here of one kind only, expected"),
+        ({"splits": {**source.splits, "valid": one_kind}}, "got valid images of here of one kind only, expected"),
+        ({"splits": {**source.splits, "train": one_kind}}, "got train images of here of one kind only, expected"),
     ):
         other = loaded.trained._replace(source=source._replace(**changed))
         monkeypatch.setattr(filtering, "restore", lambda _, other=other: other)

@@ -126,9 +126,12 @@ def _index(item: str | int, names: Sequence[str], path: Path, argument: str) -> 
                 f"{path} has {len(found)} channels called {item!r}; expected one; give an index in {argument}, one of "
                 f"{', '.join(map(str, found))}"
             )
+        hint = f"did you mean {_nearest(item, names)!r}?"
+        if all(re.fullmatch("ch[0-9]+", canonical(name)) for name in names) and not re.search("[0-9]", item):
+            hint = "the file names no channels, channel_names does"
         raise ValueError(
             f"{path} has no channel {item!r}; got the channels {', '.join(names)}; expected one of these or an index; "
-            f"correct {argument}: did you mean {_nearest(item, names)!r}?"
+            f"correct {argument}: {hint}"
         )
     if not 0 <= item < len(names):
         raise ValueError(

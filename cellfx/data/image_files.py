@@ -116,14 +116,14 @@ def _decode_tiff(data: bytes, as_pages: bool) -> tuple[np.ndarray, str, tuple[st
     complaints: list[str] = []
     reader = threading.get_ident()
 
-    def note(record: logging.LogRecord) -> None:
-        if threading.get_ident() == reader:  # other threads read other files
-            complaints.append(record.getMessage())
+    def note(record: logging.LogRecord) -> bool:
+        if threading.get_ident() != reader or record.levelno < logging.WARNING:  # other threads read other files
+            return True
+        complaints.append(record.getMessage())
+        return False  # our error says it, with the name of the file
 
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = note
     logger = logging.getLogger("tifffile")
-    logger.addHandler(handler)
+    logger.addFilter(note)
     try:
         with tifffile.TiffFile(io.BytesIO(data), is_ome=False if as_pages else None) as file:
             series = file.series[0]
@@ -135,7 +135,7 @@ def _decode_tiff(data: bytes, as_pages: bool) -> tuple[np.ndarray, str, tuple[st
                 for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)
             ]
     finally:
-        logger.removeHandler(handler)
+        logger.removeFilter(note)
     if complaints:  # tifffile only logs a page or tag that lies behind the end of the file
         raise EOFError(complaints[0])
     if max(ends) > len(data):  # an LZW strip without its end is decoded, with wrong last pixels

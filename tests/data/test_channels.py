@@ -81,6 +81,14 @@ def test_an_unknown_bright_field_is_named():
         kinds_of(("BF",), NAMES, PATH)
 
 
+def test_channels_without_names_are_told_how_to_get_them():
+    message = r"got the channels Ch1, Ch2; .* correct brightfield: the file names no channels, channel_names does"
+    with pytest.raises(ValueError, match=message):
+        kinds_of(("brightfield",), ("Ch1", "Ch2"), PATH)
+    with pytest.raises(ValueError, match=r"did you mean 'Ch2'\?"):
+        kinds_of(("Ch22",), ("Ch1", "Ch2"), PATH)
+
+
 def test_names_come_from_the_file_then_from_the_config_then_from_the_names_of_files():
     assert name_channels(("DNA",), 1, ("x",), ("Ch4",), PATH) == ("DNA",)
     assert name_channels((), 1, ["x"], ("Ch4",), PATH) == ("x",)

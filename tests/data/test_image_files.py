@@ -46,7 +46,7 @@ def test_tiff_of_any_layout_is_read_as_it_is(tmp_path, image, options):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_what_is_said_of_a_file_that_another_thread_reads_is_not_held_against_this_one(tmp_path, monkeypatch):
+def test_what_is_said_of_a_file_that_another_thread_reads_is_not_held_against_this_one(tmp_path, monkeypatch, caplog):
     tifffile.imwrite(tmp_path / "whole.tif", GREY)
     opened, own = tifffile.TiffFile, [True, False]  # from the end
 
@@ -64,6 +64,7 @@ def test_what_is_said_of_a_file_that_another_thread_reads_is_not_held_against_th
     np.testing.assert_array_equal(read_image(tmp_path / "whole.tif")[..., 0], GREY)
     with pytest.raises(UnreadableImageError, match=r"whole\.tif: EOFError: a tag lies behind the end of the file"):
         read_image(tmp_path / "whole.tif")
+    assert len(caplog.records) == 1  # what the error says is not said twice
 
 
 @pytest.mark.parametrize("removed", [1, 8, 40])
