@@ -39,7 +39,7 @@ class Variant(NamedTuple):
 
     Attributes:
         name: as the config calls it.
-        wells: N wells, normalised (level 4).
+        wells: N wells, normalised (level 4); controls that only fit are not among them.
         controls: (N,) bool, negative controls.
         treated: one row for each treatment that is compared, without controls (level 5).
     """

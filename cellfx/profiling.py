@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cellfx import profile_page, profile_pictures, profile_scores, profile_setting
+from cellfx import profile_controls, profile_page, profile_pictures, profile_scores, profile_setting
 from cellfx.experiment import say
+from cellfx.profile_controls import Controls
 from cellfx.profile_scores import Variant
 from cellfx.profiles import aggregate, annotate, consensus, normalize, reading, select, simulated, spherize, treatments
 from cellfx.profiles.screen_rules import Columns
@@ -32,7 +33,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
 
     Args:
         config: sections ``profiles`` (``path`` and ``features``, or ``simulated``), ``columns``, ``controls``
-            (``column`` and ``values``), ``variants`` ((name, steps), in order), and some of ``OPTIONAL_SECTIONS``.
+            (see ``profile_controls.find``), ``variants`` ((name, steps), in order), and some of ``OPTIONAL_SECTIONS``.
         workdir: gets config.json, scores.json, report.html, figures/ and ``profiles/<variant>/`` with a Parquet file
             for every level and what was fitted.
 
@@ -48,17 +49,17 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     question = profile_setting.asked(settings.get("scores", {}))
     wanted = profile_setting.pictures(settings.get("pictures", {}))
     variants = [(name, [_step(step) for step in steps]) for name, steps in settings["variants"]]
-    wells, controls = read_wells(settings)
-    _check_columns(wells.metadata, columns)
+    wells, controls = read_wells(settings, columns)
     with locked(workdir):
         write_whole(workdir / "config.json", json.dumps(settings, indent=2).encode())
         made = []
         for name, steps in variants:
             folder = workdir / "profiles" / name.replace("/", "_")
             folder.mkdir(parents=True, exist_ok=True)
-            normalised = normalise(wells, controls, steps, columns, folder)
-            treated = summarise(normalised, controls, columns, settings, folder)
-            made.append(Variant(name, normalised, controls, treated))
+            normalised = take(normalise(wells, controls.fitted, steps, columns, folder), controls.scored)
+            judged = controls.judged[controls.scored]
+            treated = summarise(normalised, judged, columns, settings, folder)
+            made.append(Variant(name, normalised, judged, treated))
         profile_pictures.check(made[-1].wells, made[-1].treated, columns, wanted)
         parts, scores = profile_scores.find_subsets(made[-1], columns, question), {}
         for variant in made:
@@ -70,13 +71,13 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     return scores
 
 
-def read_wells(settings: Mapping[str, Any]) -> tuple[Profiles, np.ndarray]:
-    """Wells as the config describes them, annotated, and which of them are negative controls, (N,) bool.
+def read_wells(settings: Mapping[str, Any], columns: Columns) -> tuple[Profiles, Controls]:
+    """Wells as the config describes them, annotated, and which of them are negative controls.
 
     With a section ``aggregate`` the table is one of cells, read a part at a time.
 
     Raises:
-        ValueError: tables that cannot be read or joined, or no control.
+        ValueError: tables that cannot be read or joined, columns that they lack, or as ``profile_controls.find``.
     """
     given = dict(settings["profiles"])
     if "simulated" in given:
@@ -91,24 +92,8 @@ def read_wells(settings: Mapping[str, Any]) -> tuple[Profiles, np.ndarray]:
         wells = call(reading.read, "profiles", given)
     for table in settings.get("annotate", ()):
         wells = call(_annotated, "annotate", table, wells)
-    return wells, call(_find_controls, "controls", settings["controls"], wells.metadata)
-
-
-def _find_controls(metadata: pl.DataFrame, column: str, values: Sequence[Any]) -> np.ndarray:
-    known = metadata.columns
-    if column not in known:
-        raise ValueError(
-            f"no column of controls: got {column!r}, expected one of {', '.join(known)}; correct controls.column"
-        )
-    named = metadata[column].cast(pl.String)
-    controls = named.is_in([str(value) for value in values]).fill_null(False).to_numpy()
-    if not controls.any():
-        there = ", ".join(map(str, named.unique().sort().to_list()[:5]))
-        raise ValueError(
-            f"no negative controls: got no well whose {column} is {' or '.join(map(str, values))}, expected one or "
-            f"more; there are {there}; correct controls.values"
-        )
-    return controls
+    _check_columns(wells.metadata, columns)
+    return wells, call(profile_controls.find, "controls", settings["controls"], wells.metadata, columns.plate)
 
 
 def normalise(
@@ -122,7 +107,7 @@ def normalise(
 
     Args:
         wells: N rows.
-        controls: (N,) bool.
+        controls: (N,) bool, those to fit on.
         steps: (one of ``STEPS``, its settings), in order. A normalisation is by plate unless ``by`` says otherwise,
             and on all wells unless ``on`` is "controls"; spherizing is on controls.
         columns: of the metadata.

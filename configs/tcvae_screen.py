@@ -1,7 +1,7 @@
 """beta-TCVAE on a drawn screen whose effects are known: the images of configs/profile_screen.py, made into features.
 
-Eight mechanisms of four compounds at two doses, two batches of four plates, 20 cells a well. As configs/tcvae.py, with
-smaller images, fewer latents and a smaller beta, so that a latent is left for each of the factors that treatments move.
+Twelve mechanisms of six compounds at two doses, two batches of four plates that differ by twice the spread between
+cells, 30 cells a well, all cells upright. As configs/tcvae.py, with smaller images, fewer latents and a smaller beta.
 
     bin/train --config configs/tcvae_screen.py --workdir runs/screen
     bin/embed --workdir runs/screen
@@ -17,17 +17,17 @@ def get_config(size: str = "full") -> ConfigDict:
     if size not in SIZES:
         raise ValueError(f"unknown size: got {size!r}, expected one of {SIZES}; correct it")
     config = ConfigDict()
-    config.data = ConfigDict({"name": "screen", "num_mechanisms": 8, "compounds_per_mechanism": 4})
-    config.data.update({"doses_um": (1.0, 10.0), "num_batches": 2, "plates_per_batch": 4, "num_controls": 32})
-    config.data.update({"cells_per_well": 20, "image_size": 32, "seed": 0})
-    config.data.sizes = ConfigDict({"mechanism": 2.0, "compound": 0.7, "batch": 1.0, "place": 1.0})
-    config.input = ConfigDict({"pipeline": "pipeline", "batch_size": 128, "flips": True, "rotations": True})
+    config.data = ConfigDict({"name": "screen", "num_mechanisms": 12, "compounds_per_mechanism": 6})
+    config.data.update({"doses_um": (1.0, 10.0), "num_batches": 2, "plates_per_batch": 4, "num_controls": 64})
+    config.data.update({"cells_per_well": 30, "image_size": 32, "pose": "upright", "seed": 0})
+    config.data.sizes = ConfigDict({"mechanism": 2.0, "compound": 0.7, "batch": 2.0, "place": 1.0})
+    config.input = ConfigDict({"pipeline": "pipeline", "batch_size": 128, "flips": True, "rotations": False})
     config.model = ConfigDict({"name": "tcvae", "latents": 16, "filters": (16, 32, 64), "hidden": 256})
     config.model.update(
-        {"alpha": 1.0, "beta": 2.0, "gamma": 1.0, "estimator": "weighted", "scale": 0.1, "background": 0.1}
+        {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "estimator": "weighted", "scale": 0.1, "background": 0.1}
     )
     config.optim = ConfigDict({"name": "adam", "learning_rate": 1e-3, "warm_up_rate": 0.05, "decay": "cosine"})
-    config.train = ConfigDict({"num_epochs": 20, "seed": 0, "steps_per_call": 10})
+    config.train = ConfigDict({"num_epochs": 12, "seed": 0, "steps_per_call": 10})
     config.train.update({"log_every": 10, "eval_every": 300, "save_every": 300})
     config.probe = ConfigDict({"head": "logistic", "symmetries": False, "factor_votes": 800})
     config.repeats = ConfigDict({"over": "seed", "num_runs": 1})

@@ -8,12 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cellfx import profile_scores, profile_setting, profile_tables, profiling, settings
+from cellfx import profile_controls, profile_scores, profile_setting, profile_tables, profiling, settings
 from cellfx.cli import config
 from cellfx.profiles import normalize, reading, spherize
 from cellfx.profiles.hit_curve import hit_curve
 from cellfx.profiles.pairs import pair_rule
 from cellfx.profiles.retrieval import find_hits
+from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.similarity import prepare
 from cellfx.profiles.simulated import Sizes, simulated
 from cellfx.profiles.table import to_frame
@@ -23,6 +24,12 @@ from tests.browser import CHROMIUM, REASON, Browser
 def tiny(**changed):
     loaded = settings.to_dict(config.load("configs/profile_simulated.py:tiny").values)
     return {**loaded, **changed}
+
+
+def read_wells(loaded):
+    """Wells and negative controls (N,) bool as ``profiling.run`` reads them."""
+    wells, controls = profiling.read_wells(loaded, Columns(**loaded["columns"]))
+    return wells, controls.judged
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +174,7 @@ def test_lists_of_mechanisms_are_a_choice_of_the_config(tmp_path):
 
 def test_what_was_fitted_can_be_applied_to_other_plates(finished):
     workdir, _ = finished
-    wells, _ = profiling.read_wells(tiny())
+    wells, _ = read_wells(tiny())
     fitted = spherize.load(workdir / "profiles" / "spherized" / "spherize.npz")
     again = spherize.apply(fitted, wells)
     written = reading.read(workdir / "profiles" / "spherized" / "screen_spherized.parquet")
@@ -240,7 +247,7 @@ def cells(tmp_path_factory):
 def test_cells_become_wells_and_wells_treatments(cells, tmp_path, monkeypatch):
     monkeypatch.setenv("CELLFX_DATA", str(cells))
     loaded = config.load("configs/profile_bbbc021.py:tiny").values
-    wells, controls = profiling.read_wells(settings.to_dict(loaded))
+    wells, controls = read_wells(settings.to_dict(loaded))
     assert (len(controls), controls.sum()) == (4 * (12 + 20), 80)
     assert set(wells.metadata["Metadata_Cell_Count"]) == {3}
     profiling.run(loaded, tmp_path / "run")
@@ -270,7 +277,7 @@ def test_spherizing_takes_batches_out_and_the_more_the_larger_they_are(tmp_path)
 def test_planted_mechanisms_are_found_where_they_are_strong():
     loaded = tiny(variants=[("spherized", ("spherize",))])
     loaded["profiles"]["simulated"]["sizes"] = {"mechanism": 12.0, "compound": 1.0}
-    wells, controls = profiling.read_wells(loaded)
+    wells, controls = read_wells(loaded)
     columns = profiling.Columns(**loaded["columns"])
     spherized = spherize.apply(spherize.fit(wells, controls), wells)
     treated = profiling.consensus.consensus(profiling.take(spherized, ~controls), columns.described())
@@ -348,6 +355,42 @@ def test_wrong_settings_are_refused_in_one_line(case, tmp_path):
         profiling.run(tiny(**changed), tmp_path / "run")
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_controls_that_are_held_out_judge_and_do_not_fit(tmp_path):
+    """No treatment does anything, and yet some are told from controls that spherizing was fitted on; from no others."""
+    sizes = {**dict.fromkeys(Sizes._fields, 0.0), "typical": 3.0}
+    drawn = {"num_mechanisms": 8, "compounds_per_mechanism": 4, "num_batches": 1, "plates_per_batch": 4}
+    simulated = {**drawn, "num_controls": 32, "num_features": 200, "sizes": sizes}
+    found = {}
+    for held_out in (0.0, 0.5):
+        controls = {"column": "Metadata_Control", "values": ("true",), "held_out": held_out}
+        loaded = tiny(profiles={"simulated": simulated}, controls=controls, compared={}, pictures={"nearest": 0})
+        loaded["variants"] = [("raw", ()), ("spherized", ("spherize",))]
+        workdir = tmp_path / str(held_out)
+        scores = profiling.run(loaded, workdir)
+        found[held_out] = scores["spherized"]["scores"]["fraction retrieved"]["value"]
+        wells = reading.read(workdir / "profiles" / "spherized" / "screen_spherized.parquet")
+        assert len(wells.features) == 4 * (32 + 32)  # all wells, also those that are not scored
+    assert found[0.0] > 0.1
+    assert found[0.5] == 0
+
+
+def test_controls_are_held_out_of_every_plate_by_their_seed():
+    wells, _ = read_wells(tiny())
+    settings = {"column": "Metadata_Control", "values": ("true",), "held_out": 0.25}
+    found, again, other = (
+        profile_controls.find(wells.metadata, "Metadata_Plate", **settings, seed=seed) for seed in (0, 0, 1)
+    )
+    plates = wells.metadata["Metadata_Plate"].to_numpy()
+    assert {int(found.judged[plates == plate].sum()) for plate in plates} == {6}
+    assert {int(found.fitted[plates == plate].sum()) for plate in plates} == {18}
+    assert not np.any(found.judged & found.fitted)
+    np.testing.assert_array_equal(found.judged, again.judged)
+    assert not np.array_equal(found.judged, other.judged)
+    np.testing.assert_array_equal(~found.scored, found.fitted)
+    with pytest.raises(ValueError, match=r"cannot be held out: got controls.held_out=0.99 of 24 on plate"):
+        profile_controls.find(wells.metadata, "Metadata_Plate", **{**settings, "held_out": 0.99})
 
 
 @pytest.mark.parametrize(
@@ -440,14 +483,14 @@ def test_an_annotation_is_joined_and_what_lacks_one_is_said(tmp_path, capsys):
         "columns": {"moa": "Metadata_MOA"},
     }
     loaded = tiny(profiles={"path": str(tmp_path / "wells.parquet")}, annotate=(annotation,))
-    wells, _ = profiling.read_wells(loaded)
+    wells, _ = read_wells(loaded)
     assert "Metadata_smiles" not in wells.metadata.columns
     known = wells.metadata.filter(pl.col("Metadata_Compound") == "compound 003")["Metadata_MOA"]
     assert set(known) == {"b"}
     assert "84 wells without annotation" in capsys.readouterr().out
     annotation["columns"] = {"mao": "Metadata_MOA"}
     with pytest.raises(ValueError, match=r"no such column in .*: got 'mao', expected one of name, moa, smiles;"):
-        profiling.read_wells(loaded)
+        read_wells(loaded)
 
 
 def test_a_run_is_kept_whole_when_it_is_repeated(finished, tmp_path):

@@ -12,6 +12,7 @@ from cellfx.data import synthetic
 from cellfx.data.source import SPLITS
 from cellfx.preprocess.plates import Sizes
 from cellfx.profiles import reading
+from cellfx.profiles.screen_rules import Columns
 
 NOTHING = dict.fromkeys(Sizes._fields, 0.0)
 SMALL = {"num_mechanisms": 2, "compounds_per_mechanism": 2, "plates_per_batch": 3, "num_controls": 6}
@@ -272,10 +273,10 @@ def test_images_become_features_profiles_and_scores(compiled_once, tmp_path):
     table = results.embed(tmp_path / "run", tmp_path / "run" / "latents.parquet")
     profiled = settings.to_dict(config.load("configs/profile_screen.py:tiny").values)
     profiled["profiles"]["path"] = str(table)
-    wells, controls = profiling.read_wells(profiled)
+    wells, controls = profiling.read_wells(profiled, Columns(**profiled["columns"]))
     assert wells.names == ("z000", "z001", "z002", "z003")
     assert set(wells.metadata["Metadata_Cell_Count"]) == {4}
-    assert (len(controls), controls.sum()) == (6 * (8 + 8), 6 * 8)
+    assert (len(controls.judged), controls.judged.sum()) == (6 * (8 + 8), 6 * 8)
     cells = reading.read(table)
     first = {name: wells.metadata[name][-1] for name in ("Metadata_Plate", "Metadata_Well")}
     rows = cells.metadata.select(pl.all_horizontal(pl.col(n) == v for n, v in first.items())).to_series().to_numpy()

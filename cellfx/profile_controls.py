@@ -1,0 +1,80 @@
+"""Which wells are negative controls, and which of them judge alone: the config section ``controls`` of ``bin/profile``.
+
+What is fitted on controls suits them better than wells it has not seen. Spherized by few of them, the controls lie
+where no other untreated well would, and treatments are told from them whatever they do. Controls that are held out, as
+test images are from training, show what is left of it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from cellfx.profiles.table import groups
+
+
+class Controls(NamedTuple):
+    """Negative controls among N wells.
+
+    Attributes:
+        fitted: (N,) bool, those that normalisations and spherizing are fitted on.
+        judged: (N,) bool, those that scores compare with; the same ones where none are held out.
+    """
+
+    fitted: np.ndarray
+    judged: np.ndarray
+
+    @property
+    def scored(self) -> np.ndarray:
+        """(N,) bool, wells that are scored: all but the controls that only fit."""
+        return self.judged | ~self.fitted
+
+
+def find(
+    metadata: pl.DataFrame, plate: str, column: str, values: Sequence[Any], held_out: float = 0.0, seed: int = 0
+) -> Controls:
+    """Tells controls by a column, and holds some of every plate out.
+
+    Args:
+        metadata: of N wells.
+        plate: column of plates.
+        column: that tells controls.
+        values: that controls have in it, compared as text.
+        held_out: share of the controls of every plate that judge and do not fit, rounded; 0 for all to do both.
+        seed: of the choice.
+
+    Raises:
+        ValueError: no such column, no control, or a share that leaves none of a plate to fit or to judge.
+    """
+    known = metadata.columns
+    if column not in known:
+        raise ValueError(
+            f"no column of controls: got {column!r}, expected one of {', '.join(known)}; correct controls.column"
+        )
+    named = metadata[column].cast(pl.String)
+    controls = named.is_in([str(value) for value in values]).fill_null(False).to_numpy()
+    if not controls.any():
+        there = ", ".join(map(str, named.unique().sort().to_list()[:5]))
+        raise ValueError(
+            f"no negative controls: got no well whose {column} is {' or '.join(map(str, values))}, expected one or "
+            f"more; there are {there}; correct controls.values"
+        )
+    if held_out == 0:
+        return Controls(controls, controls)
+    return _divided(metadata, plate, controls, held_out, seed)
+
+
+def _divided(metadata: pl.DataFrame, plate: str, controls: np.ndarray, held_out: float, seed: int) -> Controls:
+    rng, judged = np.random.default_rng(seed), np.zeros(len(metadata), bool)
+    for rows in groups(metadata, [plate]):
+        rows = rows[controls[rows]]
+        count = round(held_out * len(rows))
+        if len(rows) and not 0 < count < len(rows):
+            raise ValueError(
+                f"controls that cannot be held out: got controls.held_out={held_out} of {len(rows)} on plate "
+                f"{metadata[plate][int(rows[0])]}, expected a share that leaves one or more to fit and to judge; 0.5 "
+                "halves them"
+            )
+        judged[rng.permutation(rows)[:count]] = True
+    return Controls(controls & ~judged, judged)
