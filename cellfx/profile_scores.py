@@ -4,6 +4,7 @@ Wells (level 4) and treatments (level 5) are each scored by one call of ``profil
 mean average precision of replicates as JUMP publishes it: against the negative controls of the same plate.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,9 +15,9 @@ from cellfx.profile_setting import Asked
 from cellfx.profiles import scores as library
 from cellfx.profiles import subsets
 from cellfx.profiles.average_precision import average_precision
-from cellfx.profiles.mean_average_precision import mean_average_precision
+from cellfx.profiles.mean_average_precision import mean_average_precision, null_of_mean
 from cellfx.profiles.pairs import encode
-from cellfx.profiles.resampling import Interval, bootstrap_interval
+from cellfx.profiles.resampling import Interval, bootstrap_interval, p_value
 from cellfx.profiles.scoring import HEADLINE, Effort, Scores
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.table import Profiles, take
@@ -32,6 +33,8 @@ HEADLINES = (
 OF_SUBSETS = (f"enrichment@{HEADLINE:g}", "hits above chance")
 """Computed on a subset itself; ``MEANS`` on all treatments and averaged over the subset: Bornholdt 2021, 4.6.2."""
 MEANS = ("precision@R", "average precision", "NSC")
+PUBLISHED_NULL_SIZE = 10_000
+"""Random rankings of the mean average precision of replicates, as JUMP's were computed."""
 
 
 class Variant(NamedTuple):
@@ -79,11 +82,11 @@ def find_subsets(variant: Variant, columns: Columns, question: Asked) -> Subsets
     number = np.arange(len(features))
     both = Profiles(features, treated.names, pl.DataFrame({"treatment": number}))
     is_control = number >= len(treated.features)
-    try:
-        strong = subsets.strong_phenotype(both, is_control, "treatment", share=question.strong_rate)[~is_control]
-        chosen.update({"strong phenotype": strong, "weak phenotype": ~strong})
-    except ValueError as error:  # controls whose median profile has no direction, or a single treatment
-        left_out["strong phenotype"] = str(error)
+    # None where the median profile of the controls has no direction, or for a single treatment.
+    find = functools.partial(subsets.strong_phenotype, share=question.strong_rate)
+    strong = library.attempt(left_out, "strong phenotype", find, both, is_control, "treatment")
+    if strong is not None:
+        chosen.update({"strong phenotype": strong[~is_control], "weak phenotype": ~strong[~is_control]})
     if columns.mechanism is not None:
         count, mechanisms = question.num_top_mechanisms, treated.metadata[columns.mechanism].drop_nulls().n_unique()
         top = subsets.top_mechanisms(treated.metadata, columns.mechanism, columns.compound, count)
@@ -119,8 +122,11 @@ def score(
     of_wells = library.score(variant.wells, variant.controls, columns, question.similarity, question.effort, wells)
     treated = columns._replace(batch=None)
     of_treatments = library.score(variant.treated, None, treated, question.similarity, effort, OF_TREATMENTS)
-    by_treatment, published = _replicates(variant, columns, question) if question.replicates else (None, {})
-    if not question.replicates:
+    by_treatment, published = None, {}
+    if question.replicates:
+        found = library.attempt(left_out, "fraction retrieved", _replicates, variant, columns, question)
+        by_treatment, published = found or (None, {})
+    else:
         left_out["replicates"] = "not asked for: got scores.replicates False, expected True; switch it on"
     found = {
         "num_treatments": len(variant.treated.features),
@@ -154,29 +160,36 @@ def _replicates(variant: Variant, columns: Columns, question: Asked) -> tuple[di
     precision = average_precision(
         marked, [*columns.treatment], [], [columns.plate], ["cellfx_control"], similarity=question.similarity
     )
-    mean = mean_average_precision(precision, marked.metadata, columns.treatment)
+    by, seed = columns.treatment, question.effort.seed
+    mean = mean_average_precision(precision, marked.metadata, by, PUBLISHED_NULL_SIZE, seed=seed)
     by_treatment = {
         "groups": mean.groups.to_dict(as_series=False),
         "mean_average_precision": mean.mean_average_precision,
         "corrected_p_value": mean.corrected_p_value,
         "fraction_retrieved": mean.fraction_retrieved,
     }
-    values = {"fraction retrieved": mean.retrieved.astype(float), "mAP of replicates": mean.mean_average_precision}
-    drawn = encode(mean.groups, [columns.compound] if columns.compound in columns.treatment else columns.treatment)
+    drawn = encode(mean.groups, [columns.compound] if columns.compound in by else by)
     # Simes' p-value, see ``profiles.group_scoring``: that no treatment differs from the controls.
-    by_chance = float(mean.corrected_p_value.min())
+    retrieved, p_simes = mean.retrieved.astype(float), float(mean.corrected_p_value.min())
+    means = mean.mean_average_precision
+    null = null_of_mean(precision, marked.metadata, by, PUBLISHED_NULL_SIZE, seed)
     return by_treatment, {
-        name: _number("wells", float(each.mean()), _interval(each, drawn, question.effort), by_chance)
-        for name, each in values.items()
+        "fraction retrieved": _number("wells", retrieved.mean(), _interval(retrieved, drawn, question.effort), p_simes),
+        "mAP of replicates": _number(
+            "wells", means.mean(), _interval(means, drawn, question.effort), p_value(means.mean(), null)
+        ),
     }
 
 
-def _interval(values: np.ndarray, drawn: np.ndarray, effort: Effort) -> Interval:
+def _interval(values: np.ndarray, drawn: np.ndarray, effort: Effort) -> Interval | None:
+    """None where there is one group to draw only."""
+    if len(np.unique(drawn)) < 2:
+        return None
     return bootstrap_interval(values, drawn, num_resamples=effort.num_resamples, seed=effort.seed)
 
 
 def _number(level: str, value: float, interval: Interval | None, p_value: float | None = None) -> dict[str, Any]:
-    found = {"level": level, "value": value}
+    found: dict[str, Any] = {"level": level, "value": float(value)}
     if interval is not None:
         found["interval"] = [interval.low, interval.high]
     return found if p_value is None else {**found, "p_value": p_value}
@@ -217,10 +230,10 @@ def _of_subset(
     effort = question.effort._replace(ks=(), percentiles=())
     itself = library.score(take(treated, rows), None, columns, question.similarity, effort, ("retrieval", "enrichment"))
     found = {name: number for name, number in _numbers(itself, "treatments").items() if name in OF_SUBSETS}
-    compounds, means = encode(treated.metadata, [columns.compound]), library.subset_means(scores, rows)
+    mechanisms, means = encode(treated.metadata, [columns.mechanism]), library.subset_means(scores, rows)
     for name in [name for name in MEANS if name in means]:
         has = rows & ~np.isnan(scores.per_row[name])
-        found[name] = _number("treatments", means[name], _interval(scores.per_row[name][has], compounds[has], effort))
+        found[name] = _number("treatments", means[name], _interval(scores.per_row[name][has], mechanisms[has], effort))
     return itself, {"num_treatments": int(rows.sum()), "scores": found}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cellfx.profiles.scoring import Effort, check_effort
+from cellfx.profiles.similarity import KERNELS
 from cellfx.settings import call, check_call, nearest
 
 EFFORT = Effort(ks=(1, 5, 10, 20, 50), percentiles=(0.97, 0.975, 0.98, 0.985, 0.99, 0.995))
@@ -70,7 +71,8 @@ def asked(settings: Mapping[str, Any]) -> Asked:
     """The config section ``scores``.
 
     Raises:
-        ValueError: a key that is none, a value of the wrong type or too small, or subsets of none or all.
+        ValueError: a key that is none, a value of the wrong type or too small, an unknown similarity, or subsets of
+            none or all.
     """
     own = [name for name in Asked._fields if name != "effort"]
     unknown = [name for name in settings if name not in (*own, *Effort._fields)]
@@ -82,6 +84,8 @@ def asked(settings: Mapping[str, Any]) -> Asked:
     check_call(Asked, "scores", rest)
     found = Asked(**rest, effort=EFFORT._replace(**effort))
     check_effort(found.effort)
+    if found.similarity not in KERNELS:
+        raise ValueError(f"unknown scores.similarity {found.similarity!r}; {nearest(found.similarity, list(KERNELS))}")
     if not 0 < found.strong_rate < 1 or found.num_top_mechanisms < 1:
         raise ValueError(
             f"subsets of none or all: got scores.strong_rate {found.strong_rate} and scores.num_top_mechanisms "

@@ -1,21 +1,17 @@
-"""How sure scores of similarities are: bootstraps over compounds, and nulls in which compounds exchange their labels.
+"""What chance does to scores of similarities: nulls in which compounds exchange their labels.
 
-Similarities stay as they are: all of this looks at the nearest rows and the most similar pairs, which one pass kept. A
-unit is what is drawn or exchanged as a whole, such as all wells of a compound; pairs within a unit are never compared.
+Similarities stay as they are: all of this looks at the nearest rows, which one pass kept, or at sums over units. A unit
+is what is exchanged as a whole, such as all wells of a compound; pairs within a unit are never compared.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from cellfx.profiles.collecting import Block, Collector, match
-from cellfx.profiles.enrichment import enriched
-from cellfx.profiles.pairs import Rule, listed
-from cellfx.profiles.resampling import Interval
-from cellfx.profiles.similarity import just_above
-from cellfx.profiles.tail import Tail
+from cellfx.profiles.exchange import exchanged_rows, exchanges, labelled_units, unit_pairs
+from cellfx.profiles.pairs import Rule
 
-MAX_PAIRS = 1 << 23
 MAX_SUMS = 1 << 25
 """Sums over units that are kept: 256 MiB."""
 
@@ -53,7 +49,9 @@ def label_null(
     with_r = num_positives.max(initial=0) <= top_rows.shape[1]
     names = [f"{kind}@{k}" for k in ks for kind in ("precision", "recall")] + (["precision@R"] if with_r else [])
     null = {name: np.zeros(num_permutations) for name in names}
-    for i, label in enumerate(_exchanged(matching, units, num_permutations, seed)):
+    found_units = labelled_units(matching, units)
+    for i, permutation in enumerate(exchanges(found_units, num_permutations, seed)):
+        label = exchanged_rows(found_units, permutation, len(units))
         count = np.where(units >= 0, num_positives[label], 0)
         rows = np.flatnonzero(count)
         if not len(rows):
@@ -70,80 +68,50 @@ def label_null(
     return null
 
 
-def enrichment_null(
-    tail: Tail, percentile: float, matching: Rule, units: np.ndarray, num_permutations: int = 200, seed: int = 0
-) -> np.ndarray:
-    """Odds ratios after the units have exchanged their labels, the number of matching pairs being kept.
+def nearest_null(
+    nearest: np.ndarray,
+    matching: Rule,
+    units: np.ndarray,
+    groups: np.ndarray | None = None,
+    num_permutations: int = 200,
+    seed: int = 0,
+) -> np.ndarray | None:
+    """Shares of rows whose nearest row has their label, after the units have exchanged their labels.
+
+    As in ``nearest``, a row counts only if its label can be found: in another unit and, with groups, another group.
 
     Args:
-        tail: collected with ``Wanted.listed`` at or below the percentile.
-        percentile: in [0, 1].
+        nearest: (N,) nearest row of each among those it is compared with, -1 where there is none.
         matching: which rows belong together.
-        units: (N,) int.
+        units: (N,) int, negative for rows that are not compared.
+        groups: (N,) int, for instance batches; rows of one are not compared. None: all are.
         num_permutations: 1 or more.
         seed: of these.
 
     Returns:
-        (num_permutations,) float64.
+        (num_permutations,) float64; None where more units match than can be listed.
     """
-    observed = enriched(tail, percentile)
-    first, second, _ = _above(tail, observed.threshold)
-    above, num_matching = observed.table[0].sum(), observed.table[:, 0].sum()
-    total = observed.table.sum()
-    odds = np.zeros(num_permutations)
-    for i, label in enumerate(_exchanged(matching, units, num_permutations, seed)):
-        a = int(np.sum(match(matching, label[first], label[second])))
-        odds[i] = _odds(a, above, num_matching, total)
-    return odds
+    from scipy.sparse import coo_array
 
-
-def enrichment_interval(
-    tail: Tail,
-    percentile: float,
-    matching: Rule,
-    units: np.ndarray,
-    level: float = 0.95,
-    num_resamples: int = 500,
-    seed: int = 0,
-) -> Interval | None:
-    """Percentile bootstrap over units of an odds ratio, at the threshold of the whole screen.
-
-    A unit that was drawn twice counts twice in each of its pairs; it is never compared with itself.
-
-    Args:
-        tail: collected with ``Wanted.listed`` at or below the percentile, of all pairs of different units.
-        percentile: in [0, 1].
-        matching: which rows belong together.
-        units: (N,) int, negative for rows that are not compared.
-        level: in (0, 1).
-        num_resamples: 1 or more.
-        seed: of these.
-
-    Returns:
-        The interval; None where there are more matching pairs than ``MAX_PAIRS``, too many to weigh.
-    """
-    pairs = listed(matching, MAX_PAIRS)
+    found = labelled_units(matching, units)
+    pairs = unit_pairs(matching, found)
     if pairs is None:
         return None
-    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-    pairs = pairs[(units[pairs[:, 0]] != units[pairs[:, 1]]) & np.all(units[pairs] >= 0, axis=1)]
-    observed = enriched(tail, percentile)
-    first, second, matches = _above(tail, observed.threshold)
-    names, sizes = np.unique(units[units >= 0], return_counts=True)
-    rng = np.random.default_rng(seed)
-    drawn = [np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names)) for _ in range(num_resamples)]
-    weights = np.array(drawn, np.float64)
-    above = _weighed(weights, names, units[first], units[second])
-    both = _weighed(weights, names, units[first[matches]], units[second[matches]])
-    matching_pairs = _weighed(weights, names, *units[pairs].T)
-    total = ((weights @ sizes) ** 2 - weights**2 @ sizes.astype(np.float64) ** 2) / 2
-    odds = np.array([_odds(*table) for table in zip(both, above, matching_pairs, total, strict=True)])
-    # Neither end may lie between a number and infinity.
-    ends = np.sort(odds[~np.isnan(odds)])
-    if not len(ends):
-        return Interval(observed.odds_ratio, 0.0, float("inf"))
-    low, high = (1 - level) / 2 * (len(ends) - 1), (1 + level) / 2 * (len(ends) - 1)
-    return Interval(observed.odds_ratio, float(ends[int(np.floor(low))]), float(ends[int(np.ceil(high))]))
+    num_units, rows = len(found.first), found.rows
+    group = np.zeros(len(rows), int) if groups is None else np.unique(groups[rows], return_inverse=True)[1]
+    elsewhere = np.zeros((num_units, group.max(initial=0) + 1))
+    if groups is not None:
+        np.subtract.at(elsewhere, (found.code, group), 1.0)
+    elsewhere += found.sizes[:, None]
+    partner, shares = nearest[rows], np.zeros(num_permutations)
+    for i, permutation in enumerate(exchanges(found, num_permutations, seed)):
+        label = exchanged_rows(found, permutation, len(units))
+        mine, other = np.argsort(permutation)[pairs].T
+        reached = coo_array((np.ones(len(pairs)), (mine, other)), shape=(num_units, num_units)).tocsr() @ elsewhere
+        judged = reached[found.code, group] > 0
+        right = match(matching, label[rows], label[partner]) & (partner >= 0)
+        shares[i] = np.sum(right & judged) / max(np.sum(judged), 1)
+    return shares
 
 
 def unit_sums_collector(units: np.ndarray, value: Callable[[Block], np.ndarray]) -> Collector:
@@ -202,52 +170,21 @@ def mean_null(
         (1 + num_permutations,) float64, the first without any exchange; None where there are more matching pairs than
         ``MAX_PAIRS``.
     """
-    rows = np.flatnonzero(units >= 0)
-    names, first, code = np.unique(units[rows], return_index=True, return_inverse=True)
-    pairs = listed(Rule(*(np.asarray(part)[..., rows[first]] for part in matching)), MAX_PAIRS)
+    units = np.asarray(units)
+    found = labelled_units(matching, units)
+    pairs = unit_pairs(matching, found)
     if pairs is None:
         return None
-    totals, sizes = np.zeros((len(names), len(names))), np.bincount(code).astype(np.float64)
-    np.add.at(totals, code, sums[rows])
-    rng, means = np.random.default_rng(seed), np.zeros(1 + num_permutations)
-    for i in range(len(means)):
-        mine, partner = (rng.permutation(len(names)) if i else np.arange(len(names)))[pairs].T
-        weight = 1 / np.bincount(mine, sizes[partner], len(names))[mine] if by_row else np.ones(len(mine))
+    columns = np.searchsorted(np.unique(units[units >= 0]), units[found.first])
+    totals, sizes = np.zeros((len(columns), len(columns))), found.sizes.astype(np.float64)
+    np.add.at(totals, found.code, sums[found.rows][:, columns])
+    means = np.zeros(1 + num_permutations)
+    unchanged = np.arange(len(columns))
+    for i, permutation in enumerate((unchanged, *exchanges(found, num_permutations, seed))):
+        mine, partner = np.argsort(permutation)[pairs].T
+        weight = 1 / np.bincount(mine, sizes[partner], len(columns))[mine] if by_row else np.ones(len(mine))
         means[i] = np.sum(weight * totals[mine, partner]) / np.sum(weight * sizes[mine] * sizes[partner])
     return means
-
-
-def _weighed(weights: np.ndarray, names: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pairs of units (P,) and (P,), counted as often as both were drawn: (R,) of the weights (R, U) of units."""
-    from scipy.sparse import coo_array
-
-    has = (first >= 0) & (second >= 0)
-    places = np.searchsorted(names, first[has]), np.searchsorted(names, second[has])
-    counts = coo_array((np.ones(int(has.sum())), places), shape=(len(names), len(names))).tocsr()
-    return np.sum((counts @ weights.T).T * weights, axis=1)
-
-
-def _odds(a: float, above: float, matching: float, total: float) -> float:
-    b, c = above - a, matching - a
-    d = total - above - c
-    return a * d / (b * c) if b * c else (np.inf if a * d else np.nan)
-
-
-def _above(tail: Tail, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    similarity, first, second, matches = tail.top
-    above = similarity > just_above(threshold, tail.kernel)
-    return first[above], second[above], matches[above]
-
-
-def _exchanged(matching: Rule, units: np.ndarray, num_permutations: int, seed: int) -> Iterator[np.ndarray]:
-    """For each permutation, (N,) the row whose label each row has: the first of another unit with a label."""
-    labelled = np.flatnonzero((units >= 0) & matching.complete)
-    names, first, code = np.unique(units[labelled], return_index=True, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    for _ in range(num_permutations):
-        label = np.arange(len(units))
-        label[labelled] = labelled[first[rng.permutation(len(names))]][code]
-        yield label
 
 
 def _check(top_rows: np.ndarray, units: np.ndarray, ks: Sequence[int], num_permutations: int) -> None:

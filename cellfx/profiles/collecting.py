@@ -56,8 +56,10 @@ def collect(prepared: Prepared, collectors: Mapping[str, Collector], block_rows:
         The result of each collector, by the same names.
     """
     parts: dict[str, list] = {name: [] for name in collectors}
+    size = block_rows  # that of the first block, where it is not given
     for rows, similarity in similarity_blocks(prepared, block_rows=block_rows):
-        mask = _masks(rows, block_rows or len(rows))
+        size = size or len(rows)
+        mask = _masks(rows, size)
         block = Block(rows, similarity, mask, _ranks(similarity, mask, prepared.kernel))
         for name, collector in collectors.items():
             parts[name].append(collector.look(block))

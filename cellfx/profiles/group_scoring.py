@@ -2,7 +2,8 @@
 
 What chance does to such a share follows from what it does to one group, so that nothing is permuted again:
 
-- percent replicating and matching, and reproducibility: random groups, as ``replicates`` draws them, each by itself;
+- percent replicating and matching, and reproducibility: random groups, as ``replicates`` draws them, each by itself.
+  Replicates that share a plate are alike for that too, and this null does not know of plates;
 - the percent that is retrieved, after the correction of Benjamini and Hochberg: the smallest corrected p-value, which
   is Simes' p-value (1986, doi:10.1093/biomet/73.3.751) of that no group differs from chance;
 - the percent of mp-values below a limit: limit / share, which bounds the probability whatever ties the treatments to
@@ -18,9 +19,9 @@ from cellfx.profiles.mean_average_precision import mean_average_precision
 from cellfx.profiles.mp_value import mp_values
 from cellfx.profiles.random_ranking import expected_average_precision
 from cellfx.profiles.replicates import pairs_above, replicating, reproduced
-from cellfx.profiles.resampling import bootstrap_interval, p_value
+from cellfx.profiles.resampling import p_value
 from cellfx.profiles.retrieval import Hits, average_precisions
-from cellfx.profiles.scoring import Effort, Scores, add_rows
+from cellfx.profiles.scoring import Effort, Scores, add_interval, add_rows
 from cellfx.profiles.screen_rules import ScreenRules
 from cellfx.profiles.similarity import Prepared, prepare
 from cellfx.profiles.table import Profiles
@@ -53,16 +54,14 @@ def _add_groups(
     scores: Scores, name: str, prepared: Prepared, groups: np.ndarray, drawn: np.ndarray, effort: Effort
 ) -> None:
     result = replicating(prepared, groups, null_size=effort.null_size, seed=effort.seed)
-    scores.details[name.split()[1]] = result
+    scores.details[name.removeprefix("percent ")] = result
     _add_percent(scores, name, result.median > result.high, _of_groups(result.groups, groups, drawn), effort)
     scores.p_values[name] = result.rate_p_value
 
 
 def _add_percent(scores: Scores, name: str, is_so: np.ndarray, drawn: np.ndarray, effort: Effort) -> None:
     scores.numbers[name] = 100 * float(np.mean(is_so))
-    scores.intervals[name] = bootstrap_interval(
-        100.0 * is_so, drawn, num_resamples=effort.num_resamples, seed=effort.seed
-    )
+    add_interval(scores, name, 100.0 * is_so, drawn, effort)
 
 
 def _of_groups(codes: np.ndarray, groups: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -96,12 +95,7 @@ def add_reproducibility(scores: Scores, prepared: Prepared, tail: Tail, rules: S
     sizes = np.bincount(rules.treatments[rules.treatments >= 0])[codes]
     num_pairs = sizes * (sizes - 1) // 2
     drawn = _of_groups(codes, rules.treatments, rules.compounds)
-    scores.intervals[name] = bootstrap_interval(
-        np.repeat(shares, num_pairs),
-        np.repeat(drawn, num_pairs),
-        num_resamples=effort.num_resamples,
-        seed=effort.seed,
-    )
+    add_interval(scores, name, np.repeat(shares, num_pairs), np.repeat(drawn, num_pairs), effort)
 
 
 def add_average_precision(
@@ -110,16 +104,16 @@ def add_average_precision(
     hits: Hits,
     groups: np.ndarray,
     null: np.ndarray | None,
-    rules: ScreenRules,
+    drawn: np.ndarray,
     effort: Effort,
 ) -> None:
     """Mean over rows, and the percent of groups of them that chance does not explain (``mean_average_precision``).
 
-    ``null`` are means over rows by chance, see ``ranking_null``.
+    ``null`` are means over rows by chance, see ``ranking_null``; ``drawn`` (N,) is what the intervals draw.
     """
     values, positives, candidates = average_precisions(hits), hits.num_positives, hits.num_candidates
     has = (positives > 0) & (candidates > positives)
-    add_rows(scores, name, np.where(has, values, np.nan), rules, effort)
+    add_rows(scores, name, np.where(has, values, np.nan), drawn, effort)
     rows, k, n = np.flatnonzero(has).astype(np.int32), positives[has], candidates[has]
     chance = expected_average_precision(k, n)
     lonely = np.flatnonzero((positives > 0) & ~has).astype(np.int32)
@@ -129,7 +123,7 @@ def add_average_precision(
     table = pl.DataFrame({"group": groups})
     found = mean_average_precision(result, table, ["group"], effort.null_size, seed=effort.seed)
     scores.details[name] = found
-    drawn = _of_groups(found.groups["group"].to_numpy(), groups, rules.compounds)
+    drawn = _of_groups(found.groups["group"].to_numpy(), groups, drawn)
     _add_percent(scores, f"{name}: percent retrieved", found.retrieved, drawn, effort)
     scores.p_values[f"{name}: percent retrieved"] = float(found.corrected_p_value.min())
     if null is not None:  # else why is said where it was not collected

@@ -89,19 +89,12 @@ def mean_average_precision(
             f"no test: got threshold {threshold} and null_size {null_size}, expected a threshold in (0, 1) and 1 "
             "random ranking or more; keep the defaults"
         )
-    codes = encode(metadata, sameby)[result.rows]
-    grouped = np.flatnonzero(codes >= 0)
-    if not len(grouped):
-        raise ValueError(
-            f"no groups: got {len(codes)} scored rows, in all of which one of {list(sameby)} is missing, expected one "
-            "row or more in a group; choose other columns"
-        )
-    _, first, member = np.unique(codes[grouped], return_index=True, return_inverse=True)
+    grouped, first, member = _groups(result, metadata, sameby)
     sizes = np.bincount(member)
     means, normalised = (
         np.bincount(member, values[grouped]) / sizes for values in (result.average_precision, result.normalised)
     )
-    configurations = np.stack([result.num_positives, result.num_pairs], axis=1)[grouped]
+    configurations = _configurations(result, grouped)
     p_values, exact = _p_values(means, member, configurations, null_size, max_enumerated, seed)
     corrected = benjamini_hochberg(p_values)
     retrieved = corrected < threshold
@@ -115,8 +108,57 @@ def mean_average_precision(
         corrected,
         retrieved,
         float(retrieved.mean()),
-        len(codes) - len(grouped),
+        len(result.rows) - len(grouped),
     )
+
+
+def null_of_mean(
+    result: AveragePrecision, metadata: pl.DataFrame, sameby: Sequence[str], null_size: int = 10_000, seed: int = 0
+) -> np.ndarray:
+    """The mean over groups of ``mean_average_precision`` where all rankings are random, each group's by itself.
+
+    Args:
+        result: of the rows.
+        metadata: N rows, those of the profiles.
+        sameby: columns that make the groups.
+        null_size: random rankings of each group.
+        seed: of these.
+
+    Returns:
+        (null_size,) float64.
+
+    Raises:
+        ValueError: no row in a group.
+    """
+    grouped, _, member = _groups(result, metadata, sameby)
+    configurations, sizes = _configurations(result, grouped), np.bincount(member)
+    distinct, which = np.unique(configurations, axis=0, return_inverse=True)
+    sample = functools.lru_cache(NULLS_KEPT)(lambda number: sampled(*distinct[number].tolist(), null_size, seed))
+    keys, counts = np.unique(member * len(distinct) + which.ravel(), return_counts=True)
+    rng, total = np.random.default_rng(seed), np.zeros(null_size)
+    for key in np.argsort(keys % len(distinct), kind="stable"):
+        group, number = divmod(int(keys[key]), len(distinct))
+        total += counts[key] / sizes[group] * rng.permutation(sample(number))
+    return total / len(sizes)
+
+
+def _groups(
+    result: AveragePrecision, metadata: pl.DataFrame, sameby: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scored rows in a group (R,), the first of each group among them (G,), and the group of each (R,)."""
+    codes = encode(metadata, sameby)[result.rows]
+    grouped = np.flatnonzero(codes >= 0)
+    if not len(grouped):
+        raise ValueError(
+            f"no groups: got {len(codes)} scored rows, in all of which one of {list(sameby)} is missing, expected one "
+            "row or more in a group; choose other columns"
+        )
+    _, first, member = np.unique(codes[grouped], return_index=True, return_inverse=True)
+    return grouped, first, member
+
+
+def _configurations(result: AveragePrecision, rows: np.ndarray) -> np.ndarray:
+    return np.stack([result.num_positives, result.num_pairs], axis=1)[rows]
 
 
 def _p_values(

@@ -8,26 +8,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cellfx.profiles.chance import MAX_PAIRS
 from cellfx.profiles.collecting import Block, Collector
-from cellfx.profiles.pairs import Rule, listed
+from cellfx.profiles.exchange import MAX_PAIRS, Units, exchanges, labelled_units, unit_pairs
+from cellfx.profiles.pairs import Rule
 
 MAX_LOOKUPS = 1 << 28
 """Matching pairs times permutations that are looked at: half a minute."""
 
 
-class _Units(NamedTuple):
-    """U units and what their labels match.
+class _Partners(NamedTuple):
+    """Rows of U units, and what the labels of these match.
 
     Attributes:
-        of_row: (N,) unit of each row, -1 for none.
         rows: rows of units, those of one beside each other.
         starts: (U + 1,) where they begin in ``rows``.
         partners: units whose labels match, those of one label beside each other.
         partner_starts: (U + 1,) where they begin in ``partners``.
     """
 
-    of_row: np.ndarray
     rows: np.ndarray
     starts: np.ndarray
     partners: np.ndarray
@@ -35,7 +33,12 @@ class _Units(NamedTuple):
 
 
 def average_precision_null(
-    matching: Rule, candidates: Rule, units: np.ndarray, num_permutations: int = 200, seed: int = 0
+    matching: Rule,
+    candidates: Rule,
+    units: np.ndarray,
+    num_permutations: int = 200,
+    seed: int = 0,
+    within: np.ndarray | None = None,
 ) -> Collector:
     """Collects means of average precision, (num_permutations,) float64, over rows with positives and negatives.
 
@@ -47,20 +50,22 @@ def average_precision_null(
         candidates: pairs that are compared, matching or not.
         units: (N,) int of what exchanges its label as a whole, such as compounds; negative for rows that do not.
         num_permutations: 1 or more.
-        seed: of these; the same as that of the other nulls gives the same exchanges.
+        seed: of these.
+        within: (N,) int; labels are exchanged within rows of the same only, for instance of one plate.
 
     Raises:
         ValueError: no pair of units that matches, or so many that the permutations would take minutes.
     """
-    found = _units(matching, np.asarray(units), num_permutations)
-    num_units = len(found.starts) - 1
-    rng = np.random.default_rng(seed)
-    labels = [rng.permutation(num_units) for _ in range(num_permutations)]
+    units = labelled_units(matching, units)
+    found = _partners(matching, units, num_permutations)
+    of_row = np.full(len(matching.complete), -1)
+    of_row[units.rows] = units.code
+    labels = [*exchanges(units, num_permutations, seed, within)]
     holders = [np.argsort(label) for label in labels]
 
     def look(block: Block) -> tuple[np.ndarray, np.ndarray]:
         compared = block.mask(candidates), block.ranks(candidates), block.mask(candidates).sum(axis=1)
-        unit = found.of_row[block.rows]
+        unit = of_row[block.rows]
         parts = [
             _of_block(*compared, unit, label, holder, found) for label, holder in zip(labels, holders, strict=True)
         ]
@@ -74,23 +79,19 @@ def average_precision_null(
     return Collector(look, finish)
 
 
-def _units(matching: Rule, units: np.ndarray, num_permutations: int) -> _Units:
-    rows = np.flatnonzero((units >= 0) & matching.complete)
-    names, first, code = np.unique(units[rows], return_index=True, return_inverse=True)
-    pairs = listed(Rule(*(np.asarray(part)[..., rows[first]] for part in matching)), MAX_PAIRS)
-    sizes = np.bincount(code, minlength=len(names))
-    num_pairs = None if pairs is None else int(np.sum(sizes[pairs[:, 0]] * sizes[pairs[:, 1]]))
+def _partners(matching: Rule, units: Units, num_permutations: int) -> _Partners:
+    pairs = unit_pairs(matching, units)
+    num_pairs = None if pairs is None else int(np.sum(units.sizes[pairs].prod(axis=1)))
     if not num_pairs or num_pairs * num_permutations > MAX_LOOKUPS:
-        number = "more than 2^23" if num_pairs is None else num_pairs
+        number = f"more than {MAX_PAIRS:,} candidates" if num_pairs is None else f"{num_pairs:,}"
         raise ValueError(
-            f"no pairs to exchange, or too many: got {number} of matching rows in {num_permutations} permutations, "
-            f"expected from 1 to {MAX_LOOKUPS // num_permutations}; score fewer rows, such as the consensus of each "
-            "treatment, or lower num_permutations"
+            f"no matching pairs of rows to exchange, or too many: got {number} in {num_permutations} permutations, "
+            f"expected from 1 to {MAX_LOOKUPS // num_permutations:,}; score fewer rows, such as the consensus of each "
+            "treatment"
         )
-    of_row = np.full(len(units), -1)
-    of_row[rows] = code
-    partner_starts = _starts(np.bincount(pairs[:, 0], minlength=len(names)))
-    return _Units(of_row, rows[np.argsort(code, kind="stable")], _starts(sizes), pairs[:, 1], partner_starts)
+    partner_starts = _starts(np.bincount(pairs[:, 0], minlength=len(units.first)))
+    rows = units.rows[np.argsort(units.code, kind="stable")]
+    return _Partners(rows, _starts(units.sizes), pairs[:, 1], partner_starts)
 
 
 def _of_block(
@@ -100,7 +101,7 @@ def _of_block(
     unit: np.ndarray,
     label: np.ndarray,
     holder: np.ndarray,
-    units: _Units,
+    units: _Partners,
 ) -> tuple[float, int]:
     """Sum of the average precision over the rows of a block that have one, and their number.
 

@@ -18,6 +18,8 @@ from cellfx.profiles.tail import Tail, Wanted, count_above, quantile, tail_colle
 
 ENTRIES = 1 << 22
 """Numbers that are gathered at a time: 32 MiB."""
+POOL = 10
+"""Random groups that ``pairs_above`` draws for each group."""
 
 
 class Replicating(NamedTuple):
@@ -32,7 +34,7 @@ class Replicating(NamedTuple):
         p_value: (G,) share of the random groups with a median as large, each group's own counted among them.
         replicating_rate: share of the groups above ``high``: percent replicating or matching.
         opposed_rate: share below ``low``, which noise does as often as it is above ``high``.
-        rate_p_value: probability that as large a share of as many independent random groups is above ``high``.
+        rate_p_value: probability that as many of these groups are above ``high`` if they are independent random ones.
         num_single: groups that are left out because they have no pair to compare.
     """
 
@@ -51,7 +53,6 @@ class Replicating(NamedTuple):
 def replicating(
     prepared: Prepared,
     groups: np.ndarray,
-    different: np.ndarray | None = None,
     percentiles: tuple[float, float] = (5.0, 95.0),
     null_size: int = 1000,
     seed: int = 0,
@@ -65,8 +66,6 @@ def replicating(
         prepared: N rows. For percent matching one row a compound is meant: several rows of one are no independent
             evidence, and the null, whose rows are all independent, is then too narrow.
         groups: (N,) int; rows with negative ones are left out, and so should controls be, whose group is large.
-        different: (N,) int; pairs of a group with the same value are not compared, such as wells of one compound where
-            groups are mechanisms.
         percentiles: of the null.
         null_size: random groups of each size.
         seed: of these.
@@ -76,23 +75,22 @@ def replicating(
             from, or percentiles or a size out of range.
     """
     groups = np.asarray(groups)
-    _check(groups, different, len(prepared.rows), percentiles, null_size)
+    _check(groups, len(prepared.rows), percentiles, null_size)
     codes, sizes = np.unique(groups[groups >= 0], return_counts=True)
-    medians = np.array([_median(prepared, np.flatnonzero(groups == code), different) for code in codes])
-    has = ~np.isnan(medians)
-    _check_sizes(sizes, has)
+    _check_sizes(sizes)
+    codes, sizes, num_single = codes[sizes > 1], sizes[sizes > 1], int(np.sum(sizes == 1))
+    median = np.array([_median_of_rows(_of_pairs(prepared, np.flatnonzero(groups == code)[None]))[0] for code in codes])
     rng = np.random.default_rng(seed)
     low, high, p_value = (np.zeros(len(codes)) for _ in range(3))
-    for size in np.unique(sizes[has]):
+    for size in np.unique(sizes):
         null = np.sort(_null(prepared, groups, int(size), null_size, rng, _median_of_rows))
-        of = has & (sizes == size)
+        of = sizes == size
         low[of], high[of] = np.percentile(null, percentiles)
-        as_large = null_size - np.searchsorted(null, medians[of], side="left")
+        as_large = null_size - np.searchsorted(null, median[of], side="left")
         p_value[of] = (as_large + 1) / (null_size + 1)
-    low, high, p_value, median = low[has], high[has], p_value[has], medians[has]
     rates = float(np.mean(median > high)), float(np.mean(median < low))
-    by_chance = _binomial_tail(int(np.sum(median > high)), len(median), 1 - percentiles[1] / 100)
-    return Replicating(codes[has], sizes[has], median, low, high, p_value, *rates, by_chance, int(np.sum(~has)))
+    by_chance = _rate_p_value(int(np.sum(median > high)), sizes, null_size, percentiles[1] / 100)
+    return Replicating(codes, sizes, median, low, high, p_value, *rates, by_chance, num_single)
 
 
 def reproducibility(prepared: Prepared, matching: Rule, quantile_over_null: float = 0.95) -> float:
@@ -131,7 +129,8 @@ def pairs_above(
         prepared: N rows.
         groups: (N,) int; rows with negative ones are left out.
         threshold: of the similarity.
-        null_size: random groups of each size, which ``replicating`` describes, and screens by chance.
+        null_size: screens by chance; at least as many random groups of each size are drawn, and ``POOL`` times as many
+            as there are groups, so that the pool adds little to their spread.
         seed: of these.
 
     Returns:
@@ -142,9 +141,9 @@ def pairs_above(
         ValueError: groups that do not fit, none with two rows, or one with more rows than there are groups.
     """
     groups = np.asarray(groups)
-    _check(groups, None, len(prepared.rows), (0, 100), null_size)
+    _check(groups, len(prepared.rows), (0, 100), null_size)
     codes, sizes = np.unique(groups[groups >= 0], return_counts=True)
-    _check_sizes(sizes, sizes > 1)
+    _check_sizes(sizes)
     bound, rng = just_above(threshold, prepared.kernel), np.random.default_rng(seed)
     shares, by_chance = np.zeros(len(codes)), np.zeros(null_size)
 
@@ -157,20 +156,11 @@ def pairs_above(
         for code in of:
             rows = np.flatnonzero(groups == codes[code])
             shares[code] = share_above(_of_pairs(prepared, rows[None]))[0]
-        null = _null(prepared, groups, int(size), null_size, rng, share_above)
-        by_chance += null[rng.integers(null_size, size=(null_size, len(of)))].sum(axis=1) * num_pairs[of[0]]
+        null = _null(prepared, groups, int(size), max(null_size, POOL * len(of)), rng, share_above)
+        drawn = [null[rng.integers(len(null), size=len(of))].sum() for _ in range(null_size)]
+        by_chance += np.array(drawn) * num_pairs[of[0]]
     has = sizes > 1
     return codes[has], shares[has], by_chance / num_pairs.sum()
-
-
-def _median(prepared: Prepared, rows: np.ndarray, different: np.ndarray | None) -> float:
-    first, second = np.triu_indices(len(rows), 1)
-    if different is not None:
-        keep = different[rows[first]] != different[rows[second]]
-        first, second = first[keep], second[keep]
-    if not len(first):
-        return float("nan")
-    return float(np.median(_similarity(prepared.rows[rows][None], prepared.kernel)[0][first, second]))
 
 
 def _median_of_rows(similarity: np.ndarray) -> np.ndarray:
@@ -206,11 +196,21 @@ def _null(
     return np.concatenate(found)
 
 
-def _binomial_tail(count: int, total: int, rate: float) -> float:
-    """Probability that ``count`` or more of ``total`` independent events of this rate happen."""
-    from scipy.special import bdtrc
+def _rate_p_value(count: int, sizes: np.ndarray, null_size: int, share: float) -> float:
+    """Probability that ``count`` groups or more are above the percentile of a null of their own size, by chance.
 
-    return float(bdtrc(count - 1, total, rate)) if count else 1.0
+    The percentile, of a sample, is at or above its order statistic of rank r, which a random group exceeds with a
+    probability that is Beta distributed; groups of one size share it, so that their number is beta-binomial.
+    """
+    from scipy.stats import betabinom
+
+    if not count:
+        return 1.0
+    rank = int(np.floor(share * (null_size - 1))) + 1
+    counts = np.ones(1)
+    for number in np.unique(sizes, return_counts=True)[1].tolist():
+        counts = np.convolve(counts, betabinom.pmf(np.arange(number + 1), number, null_size + 1 - rank, rank))
+    return float(min(counts[count:].sum(), 1.0))
 
 
 def _similarity(rows: np.ndarray, kernel: str) -> np.ndarray:
@@ -226,14 +226,14 @@ def _chunks(total: int, largest: int) -> list[int]:
     return [min(largest, total - start) for start in range(0, total, largest)]
 
 
-def _check_sizes(sizes: np.ndarray, has: np.ndarray) -> None:
-    """Looks at the rows of groups, of which ``has`` says whether they have a pair to compare."""
-    if not has.any():
+def _check_sizes(sizes: np.ndarray) -> None:
+    """Looks at the rows of groups."""
+    largest = int(sizes.max(initial=0))
+    if largest < 2:
         raise ValueError(
-            f"no group has a pair to compare: got {len(sizes)} groups of {int(sizes.max(initial=0))} rows at most, "
-            "expected one with two rows or more that differ; choose another column of groups"
+            f"no group has a pair to compare: got {len(sizes)} groups of {largest} rows at most, expected one with two "
+            "rows or more; choose another column of groups"
         )
-    largest = int(sizes[has].max())
     if largest > len(sizes):
         raise ValueError(
             f"a group without a null: got one of {largest} rows and {len(sizes)} groups, expected no more "
@@ -241,14 +241,10 @@ def _check_sizes(sizes: np.ndarray, has: np.ndarray) -> None:
         )
 
 
-def _check(
-    groups: np.ndarray, different: np.ndarray | None, num_rows: int, percentiles: tuple[float, float], null_size: int
-) -> None:
-    shapes = [np.shape(codes) for codes in (groups, groups if different is None else different)]
-    if shapes != [(num_rows,)] * 2:
+def _check(groups: np.ndarray, num_rows: int, percentiles: tuple[float, float], null_size: int) -> None:
+    if groups.shape != (num_rows,):
         raise ValueError(
-            f"groups that do not fit: got codes of shape {shapes[0]} and {shapes[1]}, expected ({num_rows},); give one "
-            "for each row"
+            f"groups that do not fit: got codes of shape {groups.shape}, expected ({num_rows},); give one for each row"
         )
     if null_size < 1 or len(percentiles) != 2 or not 0 <= percentiles[0] <= percentiles[1] <= 100:
         raise ValueError(

@@ -79,11 +79,13 @@ def score(
     def retrieval(hits: Hits) -> None:
         scoring.add_retrieval(scores, hits, found.get(of_hits), rules, effort)
         null = found.get(of_precision)
-        group_scoring.add_average_precision(scores, "average precision", hits, rules.units, null, rules, effort)
+        group_scoring.add_average_precision(
+            scores, "average precision", hits, rules.units, null, rules.mechanisms, effort
+        )
 
     def replicates(hits: Hits) -> None:
         name, null = "replicate average precision", found.get(of_replicates)
-        group_scoring.add_average_precision(scores, name, hits, rules.treatments, null, rules, effort)
+        group_scoring.add_average_precision(scores, name, hits, rules.treatments, null, rules.compounds, effort)
 
     steps: dict[str, Callable[[Any], None]] = {
         "retrieval": retrieval,
@@ -96,7 +98,7 @@ def score(
         "batch enrichment": lambda tail: scoring.add_batches(scores, tail, rules, effort),
     }
     for name in [name for name in steps if name in found]:
-        _attempt(scores.left_out, name, steps[name], found[name])
+        attempt(scores.left_out, name, steps[name], found[name])
     others: dict[str, Callable[[], None]] = {
         "percent replicating": lambda: group_scoring.add_replicating(scores, prepared, rules, effort),
         "percent matching": lambda: group_scoring.add_matching(scores, profiles, kernel, rules, effort),
@@ -104,7 +106,7 @@ def score(
     }
     for name, compute in others.items():
         if name in wanted:
-            _attempt(scores.left_out, name, compute)
+            attempt(scores.left_out, name, compute)
     for null in [null for null, step in NULLS.items() if step in scores.left_out]:
         scores.left_out.pop(null, None)
     return scores
@@ -157,7 +159,7 @@ def _collectors(
             rules.mechanism, rules.across, rules.units, effort.num_permutations, effort.seed
         ),
         of_replicates: lambda: average_precision_null(
-            rules.treatment, rules.treated, wells, effort.num_permutations, effort.seed
+            rules.treatment, rules.treated, wells, effort.num_permutations, effort.seed, rules.plates
         ),
         of_grit: lambda: unit_sums_collector(rules.units, lambda block: block.similarity),
     }
@@ -178,16 +180,26 @@ def _collected(
     prepared: Prepared, makers: dict[str, Callable[[], Collector]], left_out: dict[str, str]
 ) -> dict[str, Any]:
     """One pass over the similarities; a score that cannot be computed does not keep others from it."""
-    collectors = {name: _attempt(left_out, name, maker) for name, maker in makers.items()}
+    collectors = {name: attempt(left_out, name, maker) for name, maker in makers.items()}
     collectors = {name: collector for name, collector in collectors.items() if collector is not None}
     kept = {name: Collector(collector.look, list) for name, collector in collectors.items()}
     parts = collect(prepared, kept)
-    found = {name: _attempt(left_out, name, collectors[name].finish, parts.pop(name)) for name in collectors}
+    found = {name: attempt(left_out, name, collectors[name].finish, parts.pop(name)) for name in collectors}
     return {name: result for name, result in found.items() if result is not None}
 
 
-def _attempt(left_out: dict[str, str], name: str, compute: Callable, *args: Any) -> Any:
-    """The result, or None and the reason in ``left_out``; what is no message of ours is a defect and goes on."""
+def attempt(left_out: dict[str, str], name: str, compute: Callable, *args: Any) -> Any:
+    """The result of a computation that rows may be missing for.
+
+    Args:
+        left_out: gets the reason where there is none.
+        name: of what is computed.
+        compute: may raise a ValueError of ours, which says what it got. Any other is a defect and goes on.
+        *args: of ``compute``.
+
+    Returns:
+        The result, or None.
+    """
     try:
         return compute(*args)
     except ValueError as error:

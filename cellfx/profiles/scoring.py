@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellfx.profiles.chance import enrichment_interval, enrichment_null, label_null, mean_null
-from cellfx.profiles.enrichment import PERCENTILES, enriched
+from cellfx.profiles.chance import label_null, mean_null, nearest_null
+from cellfx.profiles.enrichment import PERCENTILES, Enrichment, enriched
+from cellfx.profiles.exchange import MAX_PAIRS
 from cellfx.profiles.grit import Grit
 from cellfx.profiles.hit_curve import hit_curve, hit_histogram
 from cellfx.profiles.nearest import Neighbours, judge_neighbours
-from cellfx.profiles.pairs import Rule
+from cellfx.profiles.odds_chance import enrichment_interval, enrichment_null
+from cellfx.profiles.pairs import Rule, encode
 from cellfx.profiles.resampling import Interval, bootstrap_interval, p_value
 from cellfx.profiles.retrieval import Hits, at_k, at_r, macro_mean
 from cellfx.profiles.screen_rules import Columns, ScreenRules
@@ -32,11 +34,12 @@ class Scores(NamedTuple):
 
     Attributes:
         numbers: score -> value. Means over the rows, or groups, for which a score is defined.
-        intervals: score -> 95 percent bootstrap interval; compounds are drawn, so that replicates are no evidence.
+        intervals: score -> 95 percent bootstrap interval. Mechanisms are drawn, because compounds of one find each
+            other; for odds ratios and scores of replicates compounds, for the batch enrichment wells.
         p_values: score -> how likely chance does as well. Of mechanism scores: the share of permutations in which
             compounds exchange their mechanisms; of "replicate average precision" those in which wells exchange their
-            treatments; of the batch enrichment those in which controls exchange their batches. Of the percentages and
-            shares of groups see ``group_scoring``.
+            treatments within plates; of the batch enrichment see ``add_batches``, of the percentages and shares of
+            groups ``group_scoring``.
         per_row: score -> (N,) NaN where it is not defined, for ``subset_means``.
         details: what figures and tables need: ``hits``, ``curve``, ``histogram``, ``enrichment``, ``NSC``, ``NSCB``,
             ``grit``, ``replicating``, ``matching``, ``mp_values``, ``batch_enrichment``, and a
@@ -61,7 +64,7 @@ class Effort(NamedTuple):
         num_permutations: of mechanisms among compounds, and of batches among controls.
         num_resamples: of compounds.
         num_mp_permutations: of wells, for mp-values; 0 leaves them out.
-        null_size: random groups, for percent replicating and matching, and random rankings, for mean average precision.
+        null_size: random groups, for percent replicating and matching, and random rankings, for what is retrieved.
         seed: of all of these.
     """
 
@@ -87,34 +90,42 @@ def check_effort(effort: Effort) -> None:
         )
 
 
-def add_rows(scores: Scores, name: str, values: np.ndarray, rules: ScreenRules, effort: Effort) -> None:
-    """A score of rows: its mean over those that have one, with an interval."""
+def add_interval(scores: Scores, name: str, values: np.ndarray, groups: np.ndarray, effort: Effort) -> None:
+    """The interval of a mean over values (R,) whose groups (R,) are drawn as wholes."""
+    if len(np.unique(groups)) < 2:
+        scores.left_out[f"interval of {name}"] = "one group to draw again: got 1, expected 2 or more"
+        return
+    scores.intervals[name] = bootstrap_interval(values, groups, num_resamples=effort.num_resamples, seed=effort.seed)
+
+
+def add_rows(scores: Scores, name: str, values: np.ndarray, groups: np.ndarray, effort: Effort) -> None:
+    """A score of rows: its mean over those that have one, with an interval in which groups (N,) are drawn."""
     scores.numbers[name], scores.per_row[name] = macro_mean(values), values
     has = ~np.isnan(values)
-    scores.intervals[name] = bootstrap_interval(
-        values[has], rules.compounds[has], num_resamples=effort.num_resamples, seed=effort.seed
-    )
+    add_interval(scores, name, values[has], groups[has], effort)
 
 
 def add_retrieval(scores: Scores, hits: Hits, gains: np.ndarray | None, rules: ScreenRules, effort: Effort) -> None:
     """Precision, recall and average precision of mechanisms, and their hits; ``gains`` (N, U) are for the null."""
     for k in effort.ks:
         for kind, values in zip(("precision", "recall"), at_k(hits, k), strict=True):
-            add_rows(scores, f"{kind}@{k}", values, rules, effort)
-    add_rows(scores, "precision@R", at_r(hits), rules, effort)
+            add_rows(scores, f"{kind}@{k}", values, rules.mechanisms, effort)
+    add_rows(scores, "precision@R", at_r(hits), rules.mechanisms, effort)
     null = label_null(
         hits.top_rows, hits.num_positives, rules.mechanism, rules.units, effort.ks, effort.num_permutations, effort.seed
     )
     for name, values in null.items():
         scores.p_values[name] = p_value(scores.numbers[name], values)
+    if "precision@R" not in null:
+        largest, kept = hits.num_positives.max(), hits.top_rows.shape[1]
+        reason = f"more positives than nearest rows are kept: got {largest}, expected {kept} or fewer"
+        scores.left_out["p-value of precision@R"] = reason
     curve = hit_curve(hits)
     scores.details.update(hits=hits, curve=curve, histogram=hit_histogram(hits))
     scores.numbers["hits above chance"] = curve.area
     row = np.repeat(np.arange(len(hits.num_positives)), hits.num_positives)
     gain = 0.5 - (hits.ranks + 0.5) / hits.num_candidates[row]
-    scores.intervals["hits above chance"] = bootstrap_interval(
-        gain, rules.units[row], num_resamples=effort.num_resamples, seed=effort.seed
-    )
+    add_interval(scores, "hits above chance", gain, rules.mechanisms[row], effort)
     _mean_by_chance(scores, "hits above chance", gains, rules, effort)
 
 
@@ -129,27 +140,49 @@ def add_enrichment(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effor
     """Odds ratios at all percentiles, with intervals and p-values from ``listed_from`` on; all have Fisher's p."""
     percentiles = dict.fromkeys((*effort.percentiles, HEADLINE))
     scores.details["enrichment"] = found = tuple(enriched(tail, percentile) for percentile in percentiles)
-    scores.numbers.update({f"enrichment@{one.percentile:g}": one.odds_ratio for one in found})
     least = listed_from(tuple(percentiles), rules)
-    pairs, label = rules.mechanism_across, rules.mechanism
-    for q in percentiles:
-        if q >= least:
-            _odds_by_chance(scores, f"enrichment@{q:g}", q, tail, pairs, label, rules.units, effort)
+    for one in found:
+        name, q = f"enrichment@{one.percentile:g}", one.percentile
+        if not _add_odds(scores, name, one) or q < least:
+            continue
+        null = enrichment_null(tail, q, rules.mechanism, rules.units, effort.num_permutations, effort.seed)
+        _odds_by_chance(scores, name, q, tail, rules.mechanism_across, null, rules.units, effort)
 
 
 def add_batches(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effort) -> None:
-    """Batch enrichment of the controls; wells, not compounds, are drawn and exchange their batches."""
+    """Batch enrichment of the controls.
+
+    Wells of a plate are alike whatever its batch, so that plates exchange their batches where one has several. Where
+    none has, wells do, and plates and batches are not told apart. For the interval wells are drawn.
+    """
     kept = np.concatenate([values for interval in tail.kept for values in interval])
     if len(kept) and np.ptp(kept) < SAME:
         raise ValueError(
             f"controls that are all equally similar: got similarities from {kept.min():.6g} to {kept.max():.6g}, "
             "expected ones that differ; controls are so that were spherized by no more of them than features"
         )
-    scores.details["batch_enrichment"] = enriched(tail, HEADLINE)
-    name = "batch enrichment"
-    scores.numbers[name] = scores.details["batch_enrichment"].odds_ratio
+    name, found = "batch enrichment", enriched(tail, HEADLINE)
+    if not _add_odds(scores, name, found):
+        return
+    scores.details["batch_enrichment"] = found
     wells = np.where(rules.untreated.complete, np.arange(len(rules.units)), -1)
-    _odds_by_chance(scores, name, HEADLINE, tail, rules.batch, rules.batch, wells, effort)
+    plates = np.where(rules.untreated.complete & rules.batch.complete, rules.plates, -1)
+    several = len(np.unique(plates[plates >= 0])) > len(np.unique(rules.batch.same[0][plates >= 0]))
+    exchanged = plates if several else wells
+    null = enrichment_null(tail, HEADLINE, rules.batch, exchanged, effort.num_permutations, effort.seed)
+    _odds_by_chance(scores, name, HEADLINE, tail, rules.batch, null, wells, effort)
+
+
+def _add_odds(scores: Scores, name: str, found: Enrichment) -> bool:
+    """Adds an odds ratio, if it is one."""
+    if np.isnan(found.odds_ratio):
+        scores.left_out[name] = (
+            f"no odds: got {found.table[0].sum()} pairs above the percentile of the similarities and "
+            f"{found.table[1].sum()} below, expected some of both; equal profiles have none above"
+        )
+        return False
+    scores.numbers[name] = found.odds_ratio
+    return True
 
 
 def _odds_by_chance(
@@ -158,17 +191,14 @@ def _odds_by_chance(
     percentile: float,
     tail: Tail,
     pairs: Rule,
-    matching: Rule,
+    null: np.ndarray,
     units: np.ndarray,
     effort: Effort,
 ) -> None:
-    if np.isnan(scores.numbers[name]):
-        return
-    null = enrichment_null(tail, percentile, matching, units, effort.num_permutations, effort.seed)
     scores.p_values[name] = p_value(scores.numbers[name], null[~np.isnan(null)])
     interval = enrichment_interval(tail, percentile, pairs, units, num_resamples=effort.num_resamples, seed=effort.seed)
     if interval is None:
-        scores.left_out[f"interval of {name}"] = "too many matching pairs to weigh, see chance.MAX_PAIRS"
+        scores.left_out[f"interval of {name}"] = f"too many matching pairs to list: got more than {MAX_PAIRS:,}"
     else:
         scores.intervals[name] = interval
 
@@ -176,7 +206,7 @@ def _odds_by_chance(
 def add_grit(scores: Scores, result: Grit, similarity: np.ndarray | None, rules: ScreenRules, effort: Effort) -> None:
     """Grit of rows; ``similarity`` (N, U), summed over the rows of compounds, is for the null."""
     scores.details["grit"] = result
-    add_rows(scores, "grit", result.grit, rules, effort)
+    add_rows(scores, "grit", result.grit, rules.mechanisms, effort)
     if similarity is not None:
         sizes = np.bincount(np.unique(rules.units[rules.units >= 0], return_inverse=True)[1])
         similarity = (similarity - sizes * result.control_mean[:, None]) / result.control_std[:, None]
@@ -190,7 +220,7 @@ def _mean_by_chance(
         return
     null = mean_null(sums, rules.mechanism, rules.units, by_row, effort.num_permutations, effort.seed)
     if null is None:
-        scores.left_out[f"p-value of {name}"] = "too many matching pairs to exchange, see chance.MAX_PAIRS"
+        scores.left_out[f"p-value of {name}"] = f"too many matching pairs to list: got more than {MAX_PAIRS:,}"
     else:
         scores.p_values[name] = p_value(null[0], null[1:])
 
@@ -202,8 +232,10 @@ def add_nearest(
     result = judge_neighbours(near, rules.known, columns.exclusion(name == "NSCB"))
     scores.details[name] = result
     scores.numbers[f"{name} unreachable rows"] = float(result.num_unreachable)
-    add_rows(scores, name, np.where(result.judged, result.right, np.nan), rules, effort)
-    null = label_null(
-        near.rows, result.judged.astype(int), rules.mechanism, rules.units, (1,), effort.num_permutations, effort.seed
-    )
-    scores.p_values[name] = p_value(scores.numbers[name], null["precision@1"])
+    add_rows(scores, name, np.where(result.judged, result.right, np.nan), rules.mechanisms, effort)
+    groups = encode(rules.known, [columns.batch]) if name == "NSCB" else None
+    null = nearest_null(near.rows[:, 0], rules.mechanism, rules.units, groups, effort.num_permutations, effort.seed)
+    if null is None:
+        scores.left_out[f"p-value of {name}"] = f"too many matching pairs to list: got more than {MAX_PAIRS:,}"
+    else:
+        scores.p_values[name] = p_value(scores.numbers[name], null)

@@ -64,6 +64,7 @@ class ScreenRules(NamedTuple):
         compounds: (N,) compound of treated rows, else -1.
         treatments: (N,) treatment of treated rows, else -1.
         mechanisms: (N,) mechanism of the same as ``units``, else -1.
+        plates: (N,) plate of each row, by its batch; 0 for all without a column of plates.
     """
 
     known: pl.DataFrame
@@ -78,6 +79,7 @@ class ScreenRules(NamedTuple):
     compounds: np.ndarray
     treatments: np.ndarray
     mechanisms: np.ndarray
+    plates: np.ndarray
 
 
 def screen_rules(metadata: pl.DataFrame, controls: np.ndarray, columns: Columns) -> ScreenRules:
@@ -101,6 +103,9 @@ def screen_rules(metadata: pl.DataFrame, controls: np.ndarray, columns: Columns)
     mechanism = columns.mechanism or NO_MECHANISM
     if columns.mechanism is None:
         metadata = metadata.with_columns(pl.lit(None, pl.String).alias(mechanism))
+    metadata = metadata.with_columns(
+        _not_blank(metadata, name) for name in dict.fromkeys((mechanism, columns.compound))
+    )
     is_control = pl.Series(controls)
     has_mechanism = pl.Series(encode(metadata, [mechanism]) >= 0)
     nothing = pl.lit(None)
@@ -111,8 +116,9 @@ def screen_rules(metadata: pl.DataFrame, controls: np.ndarray, columns: Columns)
     known = treated.with_columns(
         pl.when(has_mechanism).then(pl.col(columns.compound)).otherwise(nothing).alias(columns.compound)
     )
-    side = pl.DataFrame({"treated": pl.Series(controls).replace_strict({True: None, False: 1}, return_dtype=pl.Int8)})
-    side = side.with_columns(untreated=pl.when(is_control).then(1).otherwise(nothing))
+    is_treated = pl.Series(encode(treated, columns.treatment) >= 0)
+    side = pl.DataFrame({"untreated": is_control, "treated": is_treated})
+    side = side.select(pl.when(pl.col(name)).then(1).otherwise(nothing).alias(name) for name in side.columns)
     batch = None
     if columns.batch:
         batches = metadata.select(pl.when(is_control).then(pl.col(columns.batch)).otherwise(nothing).alias("batch"))
@@ -131,4 +137,18 @@ def screen_rules(metadata: pl.DataFrame, controls: np.ndarray, columns: Columns)
         compounds=encode(treated, [columns.compound]),
         treatments=encode(treated, columns.treatment),
         mechanisms=encode(known, [mechanism]),
+        plates=_plates(metadata, columns),
     )
+
+
+def _not_blank(metadata: pl.DataFrame, name: str) -> pl.Expr:
+    """A column in which blank texts are missing values."""
+    column = pl.col(name)
+    if metadata.schema[name] != pl.String:
+        return column
+    return pl.when(column.str.strip_chars() != "").then(column).alias(name)
+
+
+def _plates(metadata: pl.DataFrame, columns: Columns) -> np.ndarray:
+    known = [name for name in (columns.batch, columns.plate) if name in metadata.columns]
+    return encode(metadata, known) if columns.plate in known else np.zeros(len(metadata), int)

@@ -3,17 +3,12 @@ import polars as pl
 import pytest
 from screens import grouped, numbered
 
-from cellfx.profiles.chance import (
-    enrichment_interval,
-    enrichment_null,
-    label_null,
-    mean_null,
-    rank_gain,
-    unit_sums_collector,
-)
+from cellfx.profiles.chance import label_null, mean_null, nearest_null, rank_gain, unit_sums_collector
 from cellfx.profiles.collecting import Collector, collect
 from cellfx.profiles.enrichment import enriched
 from cellfx.profiles.hit_curve import hit_curve
+from cellfx.profiles.nearest import Exclusion, judge_neighbours, neighbours_collector
+from cellfx.profiles.odds_chance import enrichment_interval, enrichment_null
 from cellfx.profiles.pairs import encode, pair_rule
 from cellfx.profiles.retrieval import at_k, at_r, find_hits, macro_mean
 from cellfx.profiles.similarity import prepare
@@ -59,6 +54,67 @@ def test_exchanging_labels_is_scoring_other_labels():
         np.testing.assert_allclose(odds[i], enriched(tail_of(prepared, rule, candidates), 0.95).odds_ratio, rtol=1e-12)
 
 
+def unequal(seed=0, effect=0.5):
+    """Compounds of one to four wells in three batches, some without a mechanism."""
+    rng = np.random.default_rng(seed)
+    compound = np.repeat(np.arange(40), rng.integers(1, 5, 40))
+    features = grouped(rng, compound // 4, 15, effect)
+    moa = [None if number // 4 == 9 else number // 4 for number in compound]
+    metadata = pl.DataFrame({"Metadata_MOA": moa, "Metadata_Compound": compound})
+    metadata = metadata.with_columns(Metadata_Batch=pl.Series(rng.integers(0, 3, len(compound))))
+    return numbered(features, metadata), compound
+
+
+def test_odds_of_exchanged_units_of_unequal_size_are_those_of_other_labels():
+    profiles, compound = unequal()
+    prepared, metadata = prepare(profiles, "pearson"), profiles.metadata
+    units = np.where(compound < 36, compound, -1)
+    known = metadata.with_columns(
+        pl.when(pl.Series(units >= 0)).then(pl.col(name)).alias(name) for name in ("Metadata_MOA", "Metadata_Compound")
+    )
+    same, across = pair_rule(known, ["Metadata_MOA"]), pair_rule(known, diffby=["Metadata_Compound"])
+    odds = enrichment_null(tail_of(prepared, same, across), 0.95, same, units, 20, seed=4)
+    rng, mechanism = np.random.default_rng(4), np.arange(36) // 4
+    for value in odds:
+        given = mechanism[rng.permutation(36)]
+        label = [None if unit < 0 else int(given[unit]) for unit in units]
+        rule = pair_rule(known.with_columns(Metadata_MOA=pl.Series(label)), ["Metadata_MOA"])
+        np.testing.assert_allclose(value, enriched(tail_of(prepared, rule, across), 0.95).odds_ratio, rtol=1e-12)
+
+
+@pytest.mark.parametrize("batch", [None, "Metadata_Batch"])
+def test_nearest_rows_of_exchanged_units_are_judged_as_with_other_labels(batch):
+    """Which rows can be found at all changes with the labels."""
+    profiles, compound = unequal()
+    prepared, metadata = prepare(profiles, "pearson"), profiles.metadata.filter(compound < 36)
+    prepared, compound = prepared._replace(rows=prepared.rows[compound < 36]), compound[compound < 36]
+    exclusion, same = Exclusion(batch=batch), pair_rule(metadata, ["Metadata_MOA"])
+    near = collect(prepared, {"near": neighbours_collector(prepared, metadata, exclusion)})["near"]
+    groups = None if batch is None else metadata[batch].to_numpy()
+    null = nearest_null(near.rows[:, 0], same, compound, groups, 20, seed=4)
+    rng, mechanism = np.random.default_rng(4), np.arange(36) // 4
+    for value in null:
+        other = metadata.with_columns(Metadata_MOA=pl.Series(mechanism[rng.permutation(36)][compound]))
+        found = collect(prepared, {"near": neighbours_collector(prepared, other, exclusion)})["near"]
+        np.testing.assert_array_equal(found.rows, near.rows)
+        np.testing.assert_allclose(value, judge_neighbours(found, other, exclusion).accuracy, rtol=1e-12)
+
+
+def test_pairs_within_an_exchanged_unit_match_before_and_after():
+    """Two batches of two plates whose wells are alike: no exchange of plates takes the pairs of one plate apart."""
+    rng = np.random.default_rng(0)
+    plate = np.repeat(np.arange(4), 6)
+    metadata = pl.DataFrame({"Metadata_Batch": plate // 2, "Metadata_Plate": plate})
+    prepared = prepare(numbered(grouped(rng, plate, 15, 3.0), metadata), "pearson")
+    same = pair_rule(metadata, ["Metadata_Batch"])
+    tail = tail_of(prepared, same, None, 0.6)
+    odds = enrichment_null(tail, 0.6, same, plate, 60, seed=1)
+    observed = enriched(tail, 0.6).odds_ratio
+    # Of three ways to pair four plates, one is the observed one.
+    assert 0.15 < np.mean(odds == observed) < 0.55
+    assert np.all(odds > 1)
+
+
 @pytest.mark.parametrize("by_row", [False, True])
 def test_means_of_exchanged_units_are_those_of_other_labels(by_row):
     """Units of one to three wells, so that means over rows and over pairs differ."""
@@ -77,7 +133,7 @@ def test_means_of_exchanged_units_are_those_of_other_labels(by_row):
         order = rng.permutation(len(names)) if i else np.arange(len(names))
         of = np.array([mechanism[unit] for unit in names])
         given = np.full(units.max() + 1, -1)
-        given[names[order]] = of
+        given[names] = of[order]
         label = np.where(units >= 0, given[units], -1)
         matches = (label[:, None] == label) & (units[:, None] != units) & (units >= 0) & (units >= 0)[:, None]
         per_row = [found["all"][row][matches[row]] for row in range(len(units)) if matches[row].any()]
@@ -139,10 +195,11 @@ def test_interval_of_an_odds_ratio_is_the_bootstrap_of_tables():
 
 
 def test_too_many_matching_pairs_have_no_interval(monkeypatch):
-    from cellfx.profiles import chance
+    from cellfx.profiles import exchange, odds_chance
 
     prepared, metadata, same, candidates = screen()
-    monkeypatch.setattr(chance, "MAX_PAIRS", 10)
+    monkeypatch.setattr(exchange, "MAX_PAIRS", 10)
+    monkeypatch.setattr(odds_chance, "MAX_PAIRS", 10)
     assert mean_null(np.zeros((80, 40)), same, metadata["Metadata_Compound"].to_numpy()) is None
     assert (
         enrichment_interval(tail_of(prepared, same, candidates), 0.95, same, encode(metadata, ["Metadata_MOA"])) is None

@@ -9,7 +9,7 @@ from scipy.stats import false_discovery_control
 from screens import grouped, numbered
 
 from cellfx.profiles.average_precision import AveragePrecision, average_precision
-from cellfx.profiles.mean_average_precision import mean_average_precision
+from cellfx.profiles.mean_average_precision import mean_average_precision, null_of_mean
 from cellfx.profiles.random_ranking import enumerated, expected_average_precision
 from cellfx.profiles.table import Profiles
 
@@ -183,3 +183,21 @@ def test_bad_input():
         ValueError, match=r"got 1 scored rows, in all of which one of \['Metadata_Compound'\] is missing"
     ):
         mean_average_precision(result, named([None]), COMPOUND)
+
+
+def test_the_mean_over_groups_by_chance_is_that_of_random_rankings():
+    """Groups of 1 and 2 positives among 5 and 9 pairs, one of them of rows of both kinds."""
+    k, n = np.array([1, 1, 2, 2, 1]), np.array([5, 5, 9, 9, 5])
+    groups = named(["a", "a", "b", "c", "c"])
+    null = null_of_mean(made(np.full(5, 0.5), k, n), groups, COMPOUND, 20_000, seed=3)
+    one, two = (enumerated(*configuration, 2**22) for configuration in ((1, 5), (2, 9)))
+    mean, variance = [], []
+    for values, counts in (one, two):
+        mean.append(np.average(values, weights=counts))
+        variance.append(np.average((values - mean[-1]) ** 2, weights=counts))
+    # Rows of one configuration in a group share a ranking, groups do not.
+    expected = (mean[0] + mean[1] + (mean[0] + mean[1]) / 2) / 3
+    spread = (variance[0] + variance[1] + (variance[0] + variance[1]) / 4) / 9
+    np.testing.assert_allclose(null.mean(), expected, atol=4 * np.sqrt(spread / 20_000))
+    np.testing.assert_allclose(null.var(), spread, rtol=0.05)
+    assert np.array_equal(null, null_of_mean(made(np.full(5, 0.5), k, n), groups, COMPOUND, 20_000, seed=3))

@@ -4,7 +4,7 @@ import pytest
 from screens import numbered
 from test_chance import screen
 
-from cellfx.profiles import ranking_null
+from cellfx.profiles import exchange, ranking_null
 from cellfx.profiles.average_precision import average_precision
 from cellfx.profiles.collecting import collect
 from cellfx.profiles.pairs import pair_rule
@@ -44,6 +44,24 @@ def test_rows_exchange_their_treatments():
         )
 
 
+def test_rows_exchange_their_treatments_within_plates():
+    """Each plate has every compound once, and plates differ: only exchanges across plates take replicates apart."""
+    rng = np.random.default_rng(0)
+    plate, compound = np.repeat(np.arange(3), 20), np.tile(np.arange(20), 3)
+    profiles = numbered(rng.normal(size=(3, 10))[plate] + rng.normal(size=(60, 10)), pl.DataFrame({"c": compound}))
+    prepared, same = prepare(profiles, "pearson"), pair_rule(profiles.metadata, ["c"])
+    everything = pair_rule(pl.DataFrame({"all": np.zeros(60)}), ["all"])
+    collector = average_precision_null(same, everything, np.arange(60), 3, 4, within=plate)
+    null = collect(prepared, {"null": collector})["null"]
+    rng = np.random.default_rng(4)
+    for value in null:
+        given = np.concatenate([rng.permutation(20) for _ in range(3)])
+        rule = pair_rule(pl.DataFrame({"c": given}), ["c"])
+        np.testing.assert_allclose(
+            value, np.mean(average_precisions(find_hits(prepared, rule, everything))), rtol=1e-12
+        )
+
+
 @pytest.mark.parametrize("kernel", ["cosine", "euclidean"])
 def test_ties_rank_as_in_average_precision(kernel):
     """Whole numbers make many equal similarities; copairs' order, the positive first, is that of the score."""
@@ -75,11 +93,11 @@ def test_rows_without_a_unit_take_no_part():
 
 def test_refused(monkeypatch):
     _, _, same, candidates = screen(num_wells=1)
-    with pytest.raises(ValueError, match="no pairs to exchange, or too many: got 0 of matching rows in 200 perm"):
+    with pytest.raises(ValueError, match="no matching pairs of rows to exchange, or too many: got 0 in 200 perm"):
         average_precision_null(same, candidates, np.full(40, -1))
     monkeypatch.setattr(ranking_null, "MAX_LOOKUPS", 1000)
-    with pytest.raises(ValueError, match="got 120 of matching rows in 10 permutations, expected from 1 to 100"):
+    with pytest.raises(ValueError, match="got 120 in 10 permutations, expected from 1 to 100"):
         average_precision_null(same, candidates, np.arange(40), 10)
-    monkeypatch.setattr(ranking_null, "MAX_PAIRS", 5)
-    with pytest.raises(ValueError, match=r"got more than 2\^23 of matching rows"):
+    monkeypatch.setattr(exchange, "MAX_PAIRS", 5)
+    with pytest.raises(ValueError, match=r"got more than 8,388,608 candidates in 10 permutations"):
         average_precision_null(same, candidates, np.arange(40), 10)

@@ -95,6 +95,71 @@ def test_few_pairs_above_a_percentile_get_an_interval(screen, monkeypatch):
     assert "enrichment@0.95" in found.numbers
 
 
+def test_intervals_of_mechanism_scores_draw_mechanisms(screen, scores):
+    """Compounds of one mechanism find each other: drawn by themselves they would look like independent evidence."""
+    metadata = screen[0].metadata
+    for name in ("precision@R", "NSC", "grit", "average precision"):
+        values = scores.per_row[name]
+        has = ~np.isnan(values)
+        drawn = metadata["Metadata_MOA"].filter(pl.Series(has)).to_numpy().astype(str)
+        assert scores.intervals[name] == bootstrap_interval(values[has], drawn, num_resamples=20)
+
+
+def test_of_one_mechanism_there_is_no_interval():
+    profiles = simulated(1, 6, num_controls=20, num_features=40, num_batches=1, plates_per_batch=3)
+    found = score(profiles, profiles.metadata["Metadata_Control"].to_numpy(), effort=FAST, wanted=("grit",))
+    assert "grit" in found.numbers
+    assert found.intervals == {}
+    assert found.left_out == {"interval of grit": "one group to draw again: got 1, expected 2 or more"}
+
+
+def test_blank_mechanisms_and_wells_without_a_treatment_take_no_part(screen, scores):
+    profiles, controls = screen
+    metadata = profiles.metadata.with_columns(pl.col("Metadata_MOA").fill_null(" "))
+    assert score(profiles._replace(metadata=metadata), controls, effort=FAST).numbers == scores.numbers
+    more = profiles.features[:9] + 1.0
+    unknown = metadata[:9].with_columns(pl.lit("").alias(name) for name in ("Metadata_Compound", "Metadata_MOA"))
+    wells = profiles._replace(
+        features=np.concatenate([profiles.features, more]), metadata=pl.concat([metadata, unknown])
+    )
+    found = score(wells, np.append(controls, np.zeros(9, bool)), effort=FAST)
+    for name in ("replicate average precision", "percent replicating", "NSC", "precision@R", "grit"):
+        np.testing.assert_allclose(found.numbers[name], scores.numbers[name], rtol=1e-9, err_msg=name)
+
+
+def test_plates_that_differ_are_no_batches():
+    """Plates differ and batches do not: wells of a plate are alike, and only an exchange of plates can tell."""
+    rates = []
+    for seed in range(8):
+        sizes = Sizes(mechanism=0, compound=0, batch=0, plate=4, place=0, typical=1)
+        profiles = simulated(
+            2, 2, num_controls=16, num_features=20, num_batches=3, plates_per_batch=4, sizes=sizes, seed=seed
+        )
+        controls = profiles.metadata["Metadata_Control"].to_numpy()
+        effort = FAST._replace(num_permutations=99)
+        rates.append(
+            score(profiles, controls, effort=effort, wanted=("batch enrichment",)).p_values["batch enrichment"]
+        )
+    assert np.mean(rates) > 0.2
+    assert np.sum(np.array(rates) < 0.05) <= 2
+
+
+def test_odds_of_equal_profiles_are_left_out_and_not_nan(screen):
+    profiles, controls = screen
+    features = np.where(controls[:, None], profiles.features, 1.0)
+    features[~controls, :2] = [2.0, 3.0]
+    found = score(profiles._replace(features=features), controls, effort=FAST, wanted=("enrichment",))
+    assert found.numbers == {}
+    assert "no odds: got 0 pairs above the percentile of the similarities and" in found.left_out["enrichment@0.995"]
+
+
+def test_more_positives_than_nearest_rows_leave_a_reason():
+    profiles = simulated(1, 300, num_controls=5, num_features=20, num_batches=1, plates_per_batch=1)
+    controls = profiles.metadata["Metadata_Control"].to_numpy()
+    found = score(profiles, controls, effort=FAST, wanted=("retrieval",))
+    assert "got 299, expected 256 or fewer" in found.left_out["p-value of precision@R"]
+
+
 def test_subsets_are_averages_of_rows(screen, scores):
     subset = (screen[0].metadata["Metadata_MOA"] == "mechanism 02").fill_null(False).to_numpy()
     means = subset_means(scores, subset)
