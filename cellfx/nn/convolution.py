@@ -1,7 +1,8 @@
 """Convolutions that are fast on CPUs as well as on accelerators, and may be differentiated any number of times.
 
-XLA's CPU backend computes the kernel gradient of a convolution up to 20 times slower than the forward pass. Written
-as one matrix product per tap it costs about as much as the forward pass; on other backends XLA's own gradient is used.
+XLA's CPU backend computes the kernel gradient of a convolution up to 20 times slower than the forward pass, and the
+gradient by the image, inside a loop such as a scan over steps, up to 60 times. Written as one matrix product per tap,
+and as one convolution for all phases, they cost about as much as the forward pass; other backends use XLA's own.
 
 <dy, convolve(x, kernel)> is linear in each of its three factors. Its slope by one of them is a function of the other
 two: ``convolve``, ``transposed`` and ``kernel_gradient``. So each one's derivatives are the other two, and a penalty on
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-Padding = tuple[int, int]
+from cellfx.nn.cpu_convolution import Padding, interleaved, kernel_gradient_products, transposed_phases
 
 MIN_PRODUCT_CHANNELS = 8
 """Output channels from which a matrix product per tap beats XLA's CPU kernel gradient (256 x 33 x 33 x 8 to 4 channels:
@@ -59,8 +60,10 @@ def transposed(
     Returns:
         (B, H, W, I).
     """
-    images = jnp.zeros((y.shape[0], *image_size, kernel.shape[2]), y.dtype)
-    return jax.vjp(lambda x: _convolve(x, kernel, stride, padding), images)[1](y)[0]
+    settings = {"stride": stride, "padding": padding, "image_size": image_size}
+    return jax.lax.platform_dependent(
+        y, kernel, cpu=partial(transposed_phases, **settings), default=partial(transposed_native, **settings)
+    )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -81,7 +84,7 @@ def kernel_gradient(x: jax.Array, y: jax.Array, stride: int, padding: Padding, k
     if y.shape[-1] < MIN_PRODUCT_CHANNELS:
         return _kernel_gradient_native(x, y, **settings)
     return jax.lax.platform_dependent(
-        x, y, cpu=partial(_kernel_gradient_products, **settings), default=partial(_kernel_gradient_native, **settings)
+        x, y, cpu=partial(kernel_gradient_products, **settings), default=partial(_kernel_gradient_native, **settings)
     )
 
 
@@ -126,23 +129,17 @@ transposed.defvjp(_transposed_forward, _transposed_backward)
 kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
 
 
+def transposed_native(
+    y: jax.Array, kernel: jax.Array, stride: int, padding: Padding, image_size: tuple[int, int]
+) -> jax.Array:
+    """``transposed`` as XLA has it."""
+    images = jnp.zeros((y.shape[0], *image_size, kernel.shape[2]), y.dtype)
+    return jax.vjp(lambda x: _convolve(x, kernel, stride, padding), images)[1](y)[0]
+
+
 def _kernel_gradient_native(x: jax.Array, y: jax.Array, stride: int, padding: Padding, size: int) -> jax.Array:
     kernel = jnp.zeros((size, size, x.shape[-1], y.shape[-1]), x.dtype)
     return jax.vjp(lambda kernel: _convolve(x, kernel, stride, padding), kernel)[1](y)[0]
-
-
-def _kernel_gradient_products(x: jax.Array, y: jax.Array, stride: int, padding: Padding, size: int) -> jax.Array:
-    """Sum over b, h, w of x[b, h s + u, w s + v, i] y[b, h, w, o], one matrix product for each tap (u, v)."""
-    height, width, outputs = y.shape[1:]
-    padded = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
-    rows = y.reshape(-1, outputs)
-    taps = [
-        padded[:, u : u + stride * (height - 1) + 1 : stride, v : v + stride * (width - 1) + 1 : stride]
-        for u in range(size)
-        for v in range(size)
-    ]
-    products = [tap.reshape(-1, x.shape[-1]).T @ rows for tap in taps]
-    return jnp.stack(products).reshape(size, size, x.shape[-1], outputs)
 
 
 def upsample_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -162,13 +159,7 @@ def upsample_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     outputs = kernel.shape[-1]
     phases = _phase_kernel(kernel)
     grid = convolve(x, phases, 1, (1, 1)).reshape(batch, height + 1, width + 1, 2, 2, outputs)
-    rows = [
-        jnp.stack([grid[:, a : a + height, b : b + width, a, b] for b in (0, 1)], axis=3).reshape(
-            batch, height, 2 * width, outputs
-        )
-        for a in (0, 1)
-    ]
-    return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, outputs)
+    return interleaved(grid, (0, 1), height, width)
 
 
 def _phase_kernel(kernel: jax.Array) -> jax.Array:

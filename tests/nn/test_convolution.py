@@ -10,8 +10,10 @@ from cellfx.nn.convolution import (
     convolve,
     kernel_gradient,
     transposed,
+    transposed_native,
     upsample_convolve,
 )
+from cellfx.nn.cpu_convolution import transposed_phases
 
 
 def loops(x, kernel, stride, padding):
@@ -61,6 +63,19 @@ def test_the_three_forms_are_one_product(stride, size, kernel_size, outputs):
     slope = kernel_gradient(x32, y32, stride, (1, 1), kernel_size)
     assert slope.shape == k.shape
     assert float(jnp.sum(slope * k32)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("stride", "kernel_size", "padding"),
+    [(1, 3, (1, 1)), (1, 2, (0, 1)), (2, 3, (1, 1)), (2, 4, (1, 1)), (2, 5, (1, 2)), (2, 1, (0, 0)), (3, 4, (1, 2))],
+)
+def test_the_form_for_cpus_is_xlas_own(stride, kernel_size, padding):
+    key = jax.random.key(0)
+    for size in ((9, 8), (6, 11)):
+        small = [(length + sum(padding) - kernel_size) // stride + 1 for length in size]
+        y, kernel = jax.random.normal(key, (2, *small, 5)), jax.random.normal(key, (kernel_size, kernel_size, 3, 5))
+        ours, theirs = (form(y, kernel, stride, padding, size) for form in (transposed_phases, transposed_native))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("stride", "kernel_size"), [(1, 3), (2, 4)])
