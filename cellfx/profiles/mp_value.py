@@ -3,6 +3,10 @@
 Hutz et al. 2013 (doi:10.1177/1087057112469257); cytominer-eval's ``mp_value``. On the principal components that explain
 90 percent of the variance, the Mahalanobis distance between the means of treated and control wells is compared with
 those after the wells have changed places at random.
+
+Wells may change places only where controls vary as wells without an effect do. Controls that were centred plate by
+plate vary less, so that p-values are too small where plates have few of them; only a rank that is too low for the
+components is noticed and refused.
 """
 
 from typing import NamedTuple
@@ -14,6 +18,10 @@ from cellfx.profiles.table import Profiles, check_finite
 COMPONENTS = ("each", "shared")
 ENTRIES = 1 << 22
 """Numbers that are gathered at a time: 32 MiB."""
+SINGULAR = 1e-6
+"""Of the largest singular value: what lies below is 0, also after it was rounded to float32."""
+UNKNOWN = 1e-14
+"""Share of the scatter of all rows that, where some of them have no more, is lost in rounding."""
 
 
 class MpValues(NamedTuple):
@@ -58,17 +66,19 @@ def mp_values(
         seed: of the permutations.
 
     Raises:
-        ValueError: treatments or controls that do not fit, features that are not finite, settings out of range, or no
-            more controls than components.
+        ValueError: treatments or controls that do not fit, features that are not finite, settings out of range, no
+            more controls than components, or controls of a rank that is too low for them.
     """
     check_finite(profiles, "mp-values")
     treatments, controls = np.asarray(treatments), np.asarray(controls)
     _check(treatments, controls, len(profiles.features), explained_rate, num_permutations, components)
-    codes = np.unique(treatments[(treatments >= 0) & ~controls])
+    codes, sizes = np.unique(treatments[(treatments >= 0) & ~controls], return_counts=True)
     untreated, features = np.flatnonzero(controls), np.asarray(profiles.features, np.float64)
+    used = controls | (treatments >= 0)
+    ranks = _ranks(features[used], controls[used])
     if components == "shared":
-        features = _projected(features[controls | (treatments >= 0)], features, explained_rate)
-        _check_components(features.shape[1], len(untreated))
+        features = _projected(features[used], features, explained_rate)
+        _check_components(features[untreated], ranks, sizes.max())
         known, whitened = _whitened(features, untreated)
     rng = np.random.default_rng(seed)
     found = []
@@ -79,7 +89,7 @@ def mp_values(
         if components == "each":
             rows = features[np.concatenate([treated, untreated])]
             rows = _projected(rows, rows, explained_rate)
-            _check_components(rows.shape[1], len(untreated))
+            _check_components(rows[len(treated) :], ranks, len(treated))
             squares = subset_distances(rows, chosen)
         else:
             rows = _updated(whitened[treated], known)
@@ -104,6 +114,9 @@ def subset_distances(rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
     Returns:
         (P,) float64.
+
+    Raises:
+        ValueError: a subset without which the others hardly vary in some direction.
     """
     return _distances(np.linalg.qr(rows - rows.mean(axis=0))[0], chosen)
 
@@ -119,6 +132,7 @@ def _distances(white: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         x = white[part]
         gram = x @ x.transpose(0, 2, 1)
         away = gram @ weights
+        _check_others(inverse - gram)
         solved = np.linalg.solve(inverse - gram, away)
         squares.append(np.sum(weights * away, axis=(1, 2)) + np.sum(away * solved, axis=(1, 2)))
     return num_others * np.concatenate(squares)
@@ -176,11 +190,58 @@ def _projected(fitted: np.ndarray, rows: np.ndarray, explained_rate: float) -> n
     return (rows - mean) @ components[:num_components].T
 
 
-def _check_components(num_components: int, num_controls: int) -> None:
+def _rank(rows: np.ndarray) -> int:
+    """Rank of rows (n, d) about their mean."""
+    centred = rows - rows.mean(axis=0)
+    squares = np.linalg.eigvalsh(centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred)
+    # Of rows that are all the same, rounding leaves something of their size.
+    return int(np.sum(squares > max(SINGULAR**2 * squares.max(initial=0), 1e-24 * np.sum(rows**2))))
+
+
+def _ranks(used: np.ndarray, controls: np.ndarray) -> tuple[int, int]:
+    """The rank of controls, (n,) bool, among rows (n, D), and how much higher that of independent ones would be."""
+    spread = used.std(axis=0)
+    varies = spread > 1e-12 * np.abs(used).max(axis=0)
+    scaled = used[:, varies] / spread[varies]
+    rank, most = _rank(scaled[controls]), min(int(controls.sum()) - 1, scaled.shape[1])
+    return rank, min(most, _rank(scaled)) - rank if rank < most else 0
+
+
+def _check_components(untreated: np.ndarray, ranks: tuple[int, int], num_treated: int) -> None:
+    """Looks whether controls (C, d) on d components have a covariance that can be compared with those of permutations.
+
+    Where controls depend on each other, their ``ranks`` are those of r + 1 independent rows, and treated rows among
+    them raise the rank by up to e. The mean of squared distances is as 1 / (r - d - 1) with controls and
+    1 / (r + e - d - 1) with these (inverse Wishart); e < r - d keeps that of noise within twice that of permutations.
+    """
+    (num_controls, num_components), (rank, lacking) = untreated.shape, ranks
     if num_components >= num_controls:
         raise ValueError(
             f"too few controls to know how they vary: got {num_controls} for {num_components} principal components, "
             "expected more controls than components; lower explained_rate or give more controls"
+        )
+    needed = num_components + (min(lacking, num_treated) + 1 if lacking else 0)
+    on_components = _rank(untreated)
+    if on_components < num_components or rank < needed:
+        raise ValueError(
+            "controls that vary in too few directions to measure distances by: got "
+            f"{num_controls} of rank {on_components if on_components < num_components else rank} for {num_components} "
+            f"principal components, expected a rank of {needed} or more; lower explained_rate, give more controls, or "
+            "find mp-values before profiles are centred on controls"
+        )
+
+
+def _check_others(scatter: np.ndarray) -> None:
+    """Looks whether other rows than the chosen ones vary in all directions; scatter is (P, t, t), as if of these."""
+    try:
+        smallest = float(np.min(np.diagonal(np.linalg.cholesky(scatter), axis1=1, axis2=2) ** 2))
+    except np.linalg.LinAlgError:
+        smallest = 0.0
+    if not smallest > UNKNOWN:
+        raise ValueError(
+            "rows that vary only with those that change places with them: got a direction in which the others have "
+            f"{smallest:.1g} of the scatter of all, expected more than {UNKNOWN:.1g}; lower explained_rate, give more "
+            "controls, or leave out copies of rows and rows far from all others"
         )
 
 

@@ -102,18 +102,18 @@ def paired(rule: Rule, rows: jax.Array) -> jax.Array:
 
 
 def listed(rule: Rule, max_pairs: int = 2**23) -> np.ndarray | None:
-    """All pairs of a rule whose columns of equal values are selective, such as replicates of treatments.
+    """All pairs of a rule whose columns of equal values or shared labels are selective, such as replicates.
 
     Args:
         rule: of N rows.
-        max_pairs: how many candidates, rows with equal values, are looked at.
+        max_pairs: how many candidates are looked at: rows with equal values; without such columns, rows of one label,
+            once for each that they share, or all rows where these are fewer.
 
     Returns:
         (M, 2) int32 row and partner, ordered by row, then partner; each pair is there twice, once for each of its rows.
         None where there are more candidates than ``max_pairs``: use ``paired`` then.
     """
-    members = np.flatnonzero(rule.complete).astype(np.int32)
-    code = rule.same[0][members] if len(rule.same) else np.zeros(len(members), np.int32)
+    members, code, by_label = _members(rule)
     order = np.argsort(code, kind="stable")
     members, sizes = members[order], np.bincount(code[order])[code[order]]
     if int(sizes.sum(dtype=np.int64)) > max_pairs:
@@ -126,12 +126,14 @@ def listed(rule: Rule, max_pairs: int = 2**23) -> np.ndarray | None:
     keep = row != partner
     for different in rule.different:
         keep &= different[row] != different[partner]
-    if len(rule.shared):
-        keep &= np.any(rule.shared[:, row] & rule.shared[:, partner], axis=0)
+    if len(rule.shared) and not by_label:
+        keep &= _common(rule.shared, row, partner)
     if len(rule.unshared):
-        keep &= ~np.any(rule.unshared[:, row] & rule.unshared[:, partner], axis=0)
-    found = np.stack([row[keep], partner[keep]], axis=1)
-    return found[np.lexsort((found[:, 1], found[:, 0]))]
+        keep &= ~_common(rule.unshared, row, partner)
+    # Rows that share several labels met in each of them.
+    num_rows = len(rule.complete)
+    found = np.unique(row[keep].astype(np.int64) * num_rows + partner[keep])
+    return np.stack([found // num_rows, found % num_rows], axis=1).astype(np.int32)
 
 
 def encode(metadata: pl.DataFrame, columns: Sequence[str]) -> np.ndarray:
@@ -175,6 +177,32 @@ def check_columns(metadata: pl.DataFrame, columns: Sequence[str]) -> None:
                 f"no such column of metadata: got {name!r}, expected one of {', '.join(metadata.columns)}; mend the "
                 "name or annotate the profiles"
             )
+
+
+def _members(rule: Rule) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Rows (M,), a code of each, (M,), that the two rows of a pair have in common, and whether codes are labels.
+
+    Codes are those of equal values, else labels, of which a row may have several, else one for all, also where labels
+    would make more candidates.
+    """
+    rows = np.flatnonzero(rule.complete).astype(np.int32)
+    if len(rule.same):
+        return rows, rule.same[0][rows], False
+    if len(rule.shared):
+        number, place = np.nonzero(rule.shared[:, rows])
+        held = rule.shared[number, rows[place]]
+        entry, bit = np.nonzero(held[:, None] >> np.arange(LABEL_BITS, dtype=np.uint32) & 1)
+        labels = LABEL_BITS * number[entry] + bit
+        if np.sum(np.bincount(labels) ** 2) <= len(rows) ** 2:
+            return rows[place[entry]], labels, True
+    return rows, np.zeros(len(rows), np.int32), False
+
+
+def _common(bits: np.ndarray, row: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    common = np.zeros(len(row), bool)
+    for word in bits:
+        common |= (word[row] & word[partner]) != 0
+    return common
 
 
 def _share(bits: jax.Array, rows: jax.Array) -> jax.Array:

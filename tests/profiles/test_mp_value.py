@@ -102,3 +102,77 @@ def test_refused():
     features[3, 2] = np.nan
     with pytest.raises(ValueError, match="features that are not finite cannot be used for mp-values"):
         mp_values(few._replace(features=features), treatments, controls)
+
+
+def beside_noise(untreated, num_treated=2, seed=1):
+    """Controls and ten treatments of nothing but noise."""
+    codes = np.concatenate([np.full(len(untreated), -1), np.repeat(np.arange(10), num_treated)])
+    noise = np.random.default_rng(seed).normal(size=(10 * num_treated, untreated.shape[1]))
+    return profiles_of(np.concatenate([untreated, noise])), codes, codes < 0
+
+
+def centred_by_plate(num_plates, size, num_features):
+    plates = np.random.default_rng(0).normal(size=(num_plates, size, num_features))
+    return (plates - plates.mean(axis=1, keepdims=True)).reshape(-1, num_features)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("components", "num_features"), [("each", 300), ("shared", 18)])
+def test_controls_that_were_centred_by_plate_are_refused_where_their_rank_is_too_low(components, num_features, dtype):
+    untreated = centred_by_plate(12, 2, num_features).astype(dtype)
+    # Two treated rows raise the rank by two: it must exceed that of the components by more.
+    known = "got 24 of rank 12 for 12 principal components, expected a rank of 15 or more; lower explained_rate"
+    with pytest.raises(ValueError, match=known):
+        mp_values(*beside_noise(untreated), 0.9, 10, components)
+    fewer = mp_values(*beside_noise(untreated), 0.3, 10, components)
+    assert fewer.num_components.max() <= 9
+    assert np.all(np.isfinite(fewer.distance))
+
+
+@pytest.mark.parametrize("components", ["each", "shared"])
+def test_copies_of_few_controls_are_refused(components):
+    untreated = np.repeat(np.random.default_rng(0).normal(size=(4, 8)), 6, axis=0)
+    with pytest.raises(ValueError, match=r"got 24 of rank 3 for \d principal components, expected a rank of \d"):
+        mp_values(*beside_noise(untreated), num_permutations=10, components=components)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+@pytest.mark.parametrize("components", ["each", "shared"])
+def test_controls_that_are_all_the_same_are_refused(components, value):
+    with pytest.raises(ValueError, match=r"got 24 of rank 0 for \d principal components, expected a rank of"):
+        mp_values(*beside_noise(np.full((24, 8), value)), num_permutations=10, components=components)
+
+
+@pytest.mark.parametrize("components", ["each", "shared"])
+def test_controls_that_do_not_vary_on_the_components_are_refused(components):
+    # Of 60 features the controls vary in the last 30, the treated rows, which say what the components are, in others.
+    own = np.arange(60) >= 30
+    profiles, codes, controls = beside_noise(centred_by_plate(1, 24, 60) * own)
+    features = np.where(controls[:, None], 1, 1e3 * ~own) * profiles.features
+    with pytest.raises(ValueError, match=r"got 24 of rank 0 for (\d+) principal components, expected a rank of \1 or"):
+        mp_values(profiles._replace(features=features), codes, controls, 0.5, 10, components)
+
+
+@pytest.mark.parametrize("components", ["each", "shared"])
+def test_ranks_do_not_count_units_or_features_that_never_vary_or_repeat_others(components):
+    profiles, treatments, controls = screen()
+    known = mp_values(profiles, treatments, controls, num_permutations=20, components=components)
+    features = np.concatenate([profiles.features, profiles.features, np.full((32, 3), 0.1)], axis=1)
+    repeated = mp_values(profiles_of(features), treatments, controls, num_permutations=20, components=components)
+    np.testing.assert_allclose(repeated.distance, known.distance, rtol=1e-9)
+    features = profiles.features.copy()
+    features[np.flatnonzero(controls)[0], 0] = 3e6
+    far = mp_values(profiles._replace(features=features), treatments, controls, 0.9, 20, components)
+    assert far.num_components.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("components", ["each", "shared"])
+def test_others_that_lose_a_direction_when_wells_change_places_are_refused(components):
+    # Five controls of rank 4 for 4 components and three treated rows that are equal: five rows with two of them have 3.
+    untreated = np.random.default_rng(0).normal(size=(5, 4))
+    profiles = profiles_of(np.concatenate([untreated, np.full((3, 4), 3.0)]))
+    codes = np.repeat([-1, 0], [5, 3])
+    with pytest.raises(ValueError, match=r"got a direction in which the others have .* expected more than 1e-14"):
+        mp_values(profiles, codes, codes < 0, 0.999999, 200, components)
+    with pytest.raises(ValueError, match="got a direction in which the others have 0 of the scatter of all"):
+        subset_distances(np.array([[0.0, 0.0], [1, 0], [2, 0], [3, 0], [0, 5.0]]), np.array([[4]]))

@@ -118,6 +118,49 @@ def test_too_many_candidates_are_not_listed():
     assert len(listed(rule, max_pairs=52)) == 42
 
 
+def sparse_labels(num_rows, num_labels, seed, separator="|"):
+    """Up to three labels a row, some of them none, and a column of four values."""
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(num_labels)[: rng.integers(0, 4)] for _ in range(num_rows)]
+    values = [
+        separator.join(f" label {k}" for k in labels) or (None, "", separator)[i % 3] for i, labels in enumerate(chosen)
+    ]
+    return pl.DataFrame({"Metadata_MOA": values, "Metadata_A": rng.integers(0, 4, num_rows)})
+
+
+@pytest.mark.parametrize("separator", ["|", ";"])
+@pytest.mark.parametrize("diffby", [[], ["Metadata_A"]])
+@pytest.mark.parametrize("num_labels", [1, 3, 40, 200])
+def test_lists_by_label_are_those_of_the_masks(num_labels, diffby, separator):
+    for seed in range(3):
+        table = sparse_labels(120, num_labels, seed, separator)
+        rule = pair_rule(table, ["Metadata_MOA"], diffby, "Metadata_MOA", separator)
+        mask = np.asarray(paired(rule, np.arange(120, dtype=np.int32)))
+        found = listed(rule)
+        np.testing.assert_array_equal(found, np.argwhere(mask))
+        assert found.dtype == np.int32
+
+
+def test_few_matches_among_many_rows_are_listed_by_label():
+    rule = pair_rule(sparse_labels(3000, 1000, 0), ["Metadata_MOA"], ["Metadata_A"], "Metadata_MOA")
+    found = listed(rule, max_pairs=2**20)
+    assert 1000 < len(found) < 2**15
+    np.testing.assert_array_equal(found, np.argwhere(np.asarray(paired(rule, np.arange(3000, dtype=np.int32)))))
+
+
+def test_candidates_of_labels_are_their_members_squared_or_all_rows():
+    few = pair_rule(
+        pl.DataFrame({"Metadata_MOA": ["a|b", "a|b", "a", "c", "c|d", ""]}), ["Metadata_MOA"], (), "Metadata_MOA"
+    )
+    assert listed(few, max_pairs=9 + 4 + 4 + 1 - 1) is None
+    assert len(listed(few, max_pairs=9 + 4 + 4 + 1)) == 6 + 2
+    all_share = pair_rule(pl.DataFrame({"Metadata_MOA": ["a|b|c"] * 5}), ["Metadata_MOA"], (), "Metadata_MOA")
+    assert listed(all_share, max_pairs=24) is None
+    assert len(listed(all_share, max_pairs=25)) == 20
+    none = pair_rule(pl.DataFrame({"Metadata_MOA": ["", None]}), ["Metadata_MOA"], (), "Metadata_MOA")
+    assert listed(none).shape == (0, 2)
+
+
 def test_codes_number_combinations_by_first_appearance():
     table = pl.DataFrame(
         {
