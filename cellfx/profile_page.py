@@ -11,26 +11,27 @@ from cellfx.analysis import charts, profile_charts
 from cellfx.analysis.report import Card, Section, report
 from cellfx.data.strips import read_strips
 from cellfx.presentation import Figure, save, versions
-from cellfx.profile_neighbours import cell_files, nearest, nearest_galleries, nearest_table
-from cellfx.profile_pictures import plate_maps, treatment_map
+from cellfx.profile_neighbours import KERNEL, cell_files, nearest, nearest_galleries, nearest_table
+from cellfx.profile_pictures import clustering, plate_maps, strength_maps, treatment_map
 from cellfx.profile_scores import Variant, headline
 from cellfx.profile_setting import Asked, Pictures
 from cellfx.profiles import reading
 from cellfx.profiles.components import principal_components
 from cellfx.profiles.mechanisms import mechanism_correlations
 from cellfx.profiles.screen_rules import Columns
-from cellfx.profiles.similarity import prepare
 from cellfx.settings import write_whole
 
-MAX_CLUSTERED, MAX_FEATURES, MAX_CONFUSED = 400, 40, 24
-"""Treatments, features and mechanisms that a figure can show."""
-CELL_COUNT = "Metadata_Cell_Count"
+MAX_CLUSTERED, MAX_FEATURES, MAX_CONFUSED, LETTERS = 400, 40, 24, 28
+"""Treatments, features and mechanisms that a figure can show, and letters of a mechanism among many."""
 CURVES = {
     "enrichment": (
         "percentiles",
         "odds_ratio",
         "Enrichment",
-        "Odds that a pair more similar than the percentile matches, over those of all other pairs.",
+        (
+            "Odds that a pair above the percentile matches, over those of all others; infinite where all above it "
+            "match, or all matches are above it."
+        ),
         ("percentile of the similarities", "odds ratio"),
         1.0,
     ),
@@ -72,33 +73,67 @@ def write(
         The page.
     """
     shown = variants[-1]
-    tables = profile_tables.comparison(scores), profile_tables.certainty(scores, question.effort.num_permutations)
-    sections = [part for part in (*tables, profile_tables.subsets(scores)) if part]
+    compared = profile_tables.comparison(scores, question.similarity)
+    certain = profile_tables.certainty(scores, question.effort.num_permutations)
+    sections = [part for part in (compared, certain, profile_tables.subsets(scores)) if part]
+    of_plates = plate_maps(shown.wells, columns, wanted.plates, wanted.by_plate, shown.name)
     parts = {
         "Mechanisms": _of_mechanisms(scores, shown, columns),
         "Batches": _of_batches(variants, columns),
-        "Plates": _of_plates(shown, columns) + plate_maps(shown.wells, columns, wanted.plates, wanted.by_plate),
+        "Plates": strength_maps(shown.wells, columns, shown.name) + of_plates,
         "Treatments": _of_treatments(shown, columns, wanted),
     }
-    sections += [Section(title, TEXTS[title], save(drawn, workdir)) for title, drawn in parts.items() if drawn]
+    texts = _texts(scores[shown.name], shown, question)
+    sections += [Section(title, texts[title], save(drawn, workdir)) for title, drawn in parts.items() if drawn]
     if wanted.nearest:
         sections.append(_neighbours(shown, columns, wanted, workdir))
-    best = headline(scores[shown.name])
-    cards = [Card(name, f"{value:.3g}", shown.name) for name, value in best.items()]
+    sections.append(profile_tables.glossary(scores))
     subtitle = f"{workdir.name} · {len(shown.wells.features):,} wells, {len(shown.treated.features):,} treatments"
-    text = report("Treatment profiles", sections, cards, subtitle, settings, versions())
+    text = report("Treatment profiles", sections, _cards(scores, shown.name), subtitle, settings, versions())
     write_whole(workdir / "report.html", text.encode())
     return workdir / "report.html"
 
 
-TEXTS = {
-    "Mechanisms": "Whether treatments of one mechanism of action are more alike than others. Pairs of the same "
-    "compound do not count.",
-    "Batches": "Wells on their first two principal components. Where colours part, batches do.",
-    "Plates": "A value of every well in its place, averaged over the plates. What follows rows or columns comes from "
-    "the place and not from the treatment.",
-    "Treatments": "Treatments of the last variant, ordered by how alike they are.",
-}
+def _cards(scores: Mapping[str, Mapping[str, Any]], name: str) -> list[Card]:
+    """The headlines of the last variant; where there are others, the cards say which it is."""
+    of = f"last variant: {name}" if len(scores) > 1 else name
+    return [
+        Card(measure, f"{value:.3g}", of if np.isfinite(value) else f"{of}; odds without limit, see Variants")
+        for measure, value in headline(scores[name]).items()
+    ]
+
+
+def _texts(scores: Mapping[str, Any], shown: Variant, question: Asked) -> dict[str, str]:
+    """What stands above the figures of a section."""
+    last = f"the last variant, {shown.name}"
+    mechanisms = (
+        "Whether treatments of one mechanism of action are more alike than others. Pairs of the same compound do not "
+        f"count. Curves are of all variants, pictures of mechanisms of {last}."
+    )
+    if len(scores.get("confusion", {}).get("mechanisms", ())) > MAX_CONFUSED:
+        mechanisms += f" A confusion matrix is left out, as there are more than {MAX_CONFUSED} mechanisms."
+    treatments = f"Treatments of {last}, by how alike they are. {_of_kernel(question.similarity)}"
+    if len(shown.treated.features) > MAX_CLUSTERED:
+        treatments += f" Their clustering is left out, as there are more than {MAX_CLUSTERED}."
+    return {
+        "Mechanisms": mechanisms,
+        "Batches": "Wells on their first two principal components, of the first and the last variant. Where colours "
+        "part, batches do.",
+        "Plates": f"Values of wells in their places. Features are those of {last}, and not as they were measured. What "
+        "follows rows or columns comes from the place, unless treatments are laid out in rows or columns too.",
+        "Treatments": treatments,
+    }
+
+
+def _of_kernel(similarity: str) -> str:
+    """Why pictures compare by Pearson correlation."""
+    if similarity == KERNEL:
+        return "They are compared by Pearson correlation, as in the scores."
+    return (
+        f"They are compared by Pearson correlation, though the scores use the {similarity} similarity: correlation "
+        "leaves out the mean of a profile over its features, so that only its pattern counts, and is what published "
+        "clusterings of profiles use."
+    )
 
 
 def _of_mechanisms(scores: Mapping[str, Mapping[str, Any]], shown: Variant, columns: Columns) -> list[Figure]:
@@ -113,7 +148,8 @@ def _of_mechanisms(scores: Mapping[str, Mapping[str, Any]], shown: Variant, colu
     confusion = scores[shown.name].get("confusion")
     if confusion and len(confusion["mechanisms"]) <= MAX_CONFUSED:
         title = f"Mechanism of the nearest other compound, {shown.name}"
-        figure = charts.confusion(np.array(confusion["counts"]), confusion["mechanisms"], title)
+        names = [profile_charts.short(name, LETTERS) for name in confusion["mechanisms"]]
+        figure = charts.confusion(np.array(confusion["counts"]), names, title, "treatments")
         drawn.append(Figure("confusion", figure, title))
     if shown.treated.metadata[columns.mechanism].drop_nulls().n_unique() < 2:
         return drawn
@@ -123,7 +159,7 @@ def _of_mechanisms(scores: Mapping[str, Mapping[str, Any]], shown: Variant, colu
         related.correlation[strongest].T,
         related.mechanisms,
         related.features[strongest],
-        "Features against mechanisms",
+        f"Features against mechanisms, {shown.name}",
         note,
     )
     return [*drawn, Figure("mechanism_features", figure, note)]
@@ -155,21 +191,6 @@ def _of_batches(variants: Sequence[Variant], columns: Columns) -> list[Figure]:
     return drawn
 
 
-def _of_plates(shown: Variant, columns: Columns) -> list[Figure]:
-    if columns.well is None:
-        return []
-    wells = shown.wells.metadata[columns.well].to_list()
-    strength = np.linalg.norm(shown.wells.features, axis=1) / np.sqrt(shown.wells.features.shape[1])
-    shown_values = {"strength": (strength, "How far wells lie from the origin", "root mean square of the features")}
-    if CELL_COUNT in shown.wells.metadata.columns:
-        counts = shown.wells.metadata[CELL_COUNT].to_numpy()
-        shown_values["cell_count"] = (counts, "Cells in wells", "cells")
-    return [
-        Figure(f"plate_{name}", profile_charts.plate_map(wells, values, title, unit), title)
-        for name, (values, title, unit) in shown_values.items()
-    ]
-
-
 def _neighbours(shown: Variant, columns: Columns, wanted: Pictures, workdir: Path) -> Section:
     found = nearest(shown.treated, columns, wanted.treatments, wanted.nearest)
     galleries = []
@@ -178,20 +199,14 @@ def _neighbours(shown: Variant, columns: Columns, wanted: Pictures, workdir: Pat
         files = cell_files(reading.scan(wanted.cells), columns, list(names))
         galleries = nearest_galleries(found, read_strips(files, wanted.root))
     text = (
-        "The treatments whose profiles correlate most with those of some others, in the last variant; one treatment of "
-        "each of the largest mechanisms where none is named."
+        "The treatments whose profiles have the largest Pearson correlation with those of some others, in the last "
+        f"variant, {shown.name}; one treatment of each of the largest mechanisms where none is named."
     )
     return Section("Neighbours", text, [nearest_table(found), *save(galleries, workdir)])
 
 
 def _of_treatments(shown: Variant, columns: Columns, wanted: Pictures) -> list[Figure]:
-    treated = shown.treated
-    drawn = [treatment_map(treated, columns)] if wanted.map else []
-    if len(treated.features) > MAX_CLUSTERED:
+    drawn = [treatment_map(shown.treated, columns, variant=shown.name)] if wanted.map else []
+    if len(shown.treated.features) > MAX_CLUSTERED:
         return drawn
-    rows = prepare(treated, "pearson").rows
-    named = [columns.compound, *filter(None, (columns.mechanism,))]
-    names = [" · ".join(str(value)[:40] for value in row) for row in treated.metadata.select(named).iter_rows()]
-    title = f"Treatments by likeness, {shown.name}"
-    note = "Pearson correlation; red: alike, blue: opposite."
-    return [*drawn, Figure("clustering", profile_charts.clustering(rows @ rows.T, names, title, note), title)]
+    return [*drawn, clustering(shown.treated, columns, shown.name)]

@@ -1,4 +1,4 @@
-"""Pictures of treatments and plates: a map, and any column on its plate."""
+"""Pictures of treatments and plates: a map, a clustering, and any column on its plate."""
 
 from collections.abc import Sequence
 
@@ -15,6 +15,7 @@ from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.similarity import prepare
 from cellfx.profiles.table import METADATA, Profiles, groups
 
+CELL_COUNT = "Metadata_Cell_Count"
 PERPLEXITY = 30.0
 """Neighbours that t-SNE keeps together; what scikit-learn takes, and van der Maaten and Hinton 2008 call robust."""
 
@@ -43,7 +44,7 @@ def check(wells: Profiles, treated: Profiles, columns: Columns, wanted: Pictures
         _values(wells, name)
 
 
-def treatment_map(treated: Profiles, columns: Columns, seed: int = 0) -> Figure:
+def treatment_map(treated: Profiles, columns: Columns, seed: int = 0, variant: str = "") -> Figure:
     """t-SNE of treatments (van der Maaten and Hinton 2008, JMLR 9:2579) in colours of their mechanisms.
 
     Distances are those of profiles with mean 0 and length 1, which rank as Pearson correlation does. The perplexity is
@@ -53,6 +54,7 @@ def treatment_map(treated: Profiles, columns: Columns, seed: int = 0) -> Figure:
         treated: N treatments.
         columns: of the metadata; without a mechanism all points are of one colour.
         seed: of what t-SNE draws; the same gives the same picture.
+        variant: whose profiles they are, for the title.
 
     Raises:
         ValueError: fewer than four treatments or all alike; as ``similarity.prepare``.
@@ -68,13 +70,65 @@ def treatment_map(treated: Profiles, columns: Columns, seed: int = 0) -> Figure:
     known = [None] * len(rows)
     if columns.mechanism is not None:
         known = treated.metadata[columns.mechanism].cast(pl.String).to_list()
-    title = f"{len(rows):,} treatments by likeness"
+    title = _named(f"{len(rows):,} treatments by likeness", variant)
     note = f"t-SNE, perplexity {perplexity:.3g}, seed {seed}. What is near is alike; far distances mean little."
     alt = f"t-SNE of {title}" + (", in colours of their mechanisms" if columns.mechanism else "")
     return Figure("treatment_map", treatment_charts.treatment_map(places, known, title, note), alt)
 
 
-def plate_maps(wells: Profiles, columns: Columns, names: Sequence[str], by_plate: bool = False) -> list[Figure]:
+def clustering(treated: Profiles, columns: Columns, variant: str = "") -> Figure:
+    """Pearson correlation of treatments, ordered by how alike they are.
+
+    Args:
+        treated: N treatments.
+        columns: of the metadata.
+        variant: whose profiles they are, for the title.
+
+    Raises:
+        ValueError: as ``similarity.prepare``.
+    """
+    rows = prepare(treated, KERNEL).rows
+    named = [columns.compound, *filter(None, (columns.mechanism,))]
+    names = [" · ".join(map(str, row)) for row in treated.metadata.select(named).iter_rows()]
+    title = _named("Treatments by likeness", variant)
+    note = "Pearson correlation; red: alike, blue: opposite."
+    return Figure("clustering", profile_charts.clustering(rows @ rows.T, names, title, note), title)
+
+
+def strength_maps(wells: Profiles, columns: Columns, variant: str = "") -> list[Figure]:
+    """How far wells lie from the origin and how many cells they have, as a mean over plates; none without wells.
+
+    Args:
+        wells: N wells.
+        columns: of the metadata.
+        variant: whose values they are, for the title.
+    """
+    if columns.well is None:
+        return []
+    strength = np.linalg.norm(wells.features, axis=1) / np.sqrt(wells.features.shape[1])
+    title, unit = _named("How far wells lie from the origin", variant), "root mean square of the features"
+    shown = {"strength": (strength, title, unit)}
+    if CELL_COUNT in wells.metadata.columns:
+        shown["cell_count"] = (wells.metadata[CELL_COUNT].to_numpy(), "Cells in wells", "cells")
+    note, names = layout_note(wells.metadata, columns), wells.metadata[columns.well].to_list()
+    return [
+        Figure(f"plate_{name}", profile_charts.plate_map(names, values, title, unit, note=note), title)
+        for name, (values, title, unit) in shown.items()
+    ]
+
+
+def layout_note(metadata: pl.DataFrame, columns: Columns) -> str:
+    """Says of N wells whether a mean over plates mixes treatments, because plates have layouts of their own."""
+    treatments = metadata.group_by(columns.well).agg(pl.struct(columns.treatment).n_unique().alias("number"))["number"]
+    mixed = int((treatments > 1).sum())
+    if not mixed:
+        return "Mean over plates."
+    return f"Mean over plates, whose layouts differ: {mixed} of {len(treatments)} places mix different treatments."
+
+
+def plate_maps(
+    wells: Profiles, columns: Columns, names: Sequence[str], by_plate: bool = False, variant: str = ""
+) -> list[Figure]:
     """Columns of numbers as colours of wells in their places.
 
     Args:
@@ -82,9 +136,10 @@ def plate_maps(wells: Profiles, columns: Columns, names: Sequence[str], by_plate
         columns: of the metadata.
         names: features or columns of metadata, with or without ``Metadata_``.
         by_plate: one figure for each plate, all of a column on one scale; otherwise one of the mean over plates.
+        variant: whose values the features are, for the title.
 
     Returns:
-        Figures by column, then plate in the order of their first wells. A well without a finite value is white; values
+        Figures by column, then plate in the order of their first wells. A well without a finite value is grey; values
         with a sign are red and blue about 0.
 
     Raises:
@@ -97,16 +152,21 @@ def plate_maps(wells: Profiles, columns: Columns, names: Sequence[str], by_plate
         shown = {f"plate {wells.metadata[columns.plate][int(rows[0])]}": rows for rows in plates}
     unit = "value, on one scale for all plates" if by_plate else "value"
     for name in names:
-        values = _values(wells, name)
+        values, of = _values(wells, name), variant if name in wells.names else ""
         limits = (float(np.nanmin(values)), float(np.nanmax(values)))
         for where, rows in shown.items():
             rows = rows[np.isfinite(values[rows])]
             if len(rows):
-                title = f"{name.removeprefix(METADATA)}, {where}"
+                title = _named(f"{name.removeprefix(METADATA)}, {where}", of)
                 places, ends = wells.metadata[columns.well][rows], limits if by_plate else None
-                figure = profile_charts.plate_map(places, values[rows], title, unit, limits[0] < 0, ends)
+                note = "" if by_plate else layout_note(wells.metadata[rows], columns)
+                figure = profile_charts.plate_map(places, values[rows], title, unit, limits[0] < 0, ends, note)
                 drawn.append(Figure(f"plate_map_{len(drawn)}", figure, title))
     return drawn
+
+
+def _named(title: str, variant: str) -> str:
+    return f"{title}, {variant}" if variant else title
 
 
 def _comparable(treated: Profiles) -> np.ndarray:

@@ -32,6 +32,11 @@ def wells():
     return Profiles(features, ("Area", "Nothing"), pl.DataFrame(metadata))
 
 
+def said(figure):
+    """The note below the title."""
+    return figure.drawn.texts[1].get_text().replace("\n", " ")
+
+
 def test_the_map_puts_mechanisms_apart_and_is_the_same_again():
     treated = treatments()
     figure = profile_pictures.treatment_map(treated, COLUMNS, seed=3)
@@ -144,6 +149,49 @@ def test_a_plate_shows_the_mean_of_plates_or_each_on_one_scale():
     assert one.alt == "Count, plate one"
     assert np.isnan(one.drawn.axes[0].images[0].get_array().filled(np.nan)[1, 0])
     assert one.drawn.axes[0].images[0].get_clim() == two.drawn.axes[0].images[0].get_clim() == (1.0, 9.0)
+
+
+def test_a_mean_over_plates_says_where_it_mixes_treatments():
+    (same,) = profile_pictures.plate_maps(wells(), COLUMNS, ["Count"])
+    assert said(same).endswith("Grey: no well, or none with a value. Mean over plates.")
+    own = wells()
+    other = own._replace(metadata=own.metadata.with_columns(Metadata_Compound=pl.Series(list("abcacb"))))
+    (mixed,) = profile_pictures.plate_maps(other, COLUMNS, ["Area"])
+    assert said(mixed).endswith("Mean over plates, whose layouts differ: 2 of 3 places mix different treatments.")
+    for figure in profile_pictures.plate_maps(other, COLUMNS, ["Area"], by_plate=True):
+        assert "Mean" not in said(figure)
+
+
+def test_the_variant_is_named_where_its_values_are_shown():
+    area, count = profile_pictures.plate_maps(wells(), COLUMNS, ["Area", "Count"], variant="spherized")
+    assert area.alt == "Area, mean of 2 plates, spherized"
+    assert count.alt == "Count, mean of 2 plates"
+    assert profile_pictures.treatment_map(treatments(), COLUMNS, variant="raw").alt.startswith(
+        "t-SNE of 21 treatments by likeness, raw, in colours"
+    )
+    assert profile_pictures.clustering(treatments(), COLUMNS, "raw").alt == "Treatments by likeness, raw"
+
+
+def test_the_strength_of_wells_is_the_root_mean_square_of_their_features():
+    table = wells()._replace(features=np.array([[3.0, 4.0]] * 6), names=("a", "b"))
+    counted = table._replace(metadata=table.metadata.rename({"Metadata_Count": "Metadata_Cell_Count"}))
+    (strength,) = profile_pictures.strength_maps(table, COLUMNS, "raw")
+    assert strength.alt == "How far wells lie from the origin, raw"
+    shown = strength.drawn.axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown.filled(np.nan)[0, :2], np.sqrt(12.5))
+    names = [figure.name for figure in profile_pictures.strength_maps(counted, COLUMNS)]
+    assert names == ["plate_strength", "plate_cell_count"]
+    assert profile_pictures.strength_maps(table, COLUMNS._replace(well=None)) == []
+
+
+def test_treatments_are_clustered_by_correlation_under_their_names_and_mechanisms():
+    treated = treatments(2, 2)
+    figure = profile_pictures.clustering(treated, COLUMNS).drawn
+    labels = [text.get_text() for text in figure.axes[1].get_yticklabels()]
+    assert sorted(labels)[0] == "compound 00 · mechanism 0"
+    order = [int(label.split()[1]) for label in labels]
+    shown = figure.axes[1].images[0].get_array()
+    np.testing.assert_allclose(shown, np.corrcoef(treated.features)[np.ix_(order, order)], atol=1e-12)
 
 
 def test_features_with_a_sign_are_coloured_about_zero():

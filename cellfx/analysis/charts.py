@@ -23,7 +23,9 @@ from cellfx.analysis.figures import (
 Curve = tuple[np.ndarray, np.ndarray]
 """(steps (N,), values (N,))."""
 
-WIDTH = 7.0
+WIDTH, PAGE = 7.0, 8.6
+"""Of most figures; of those that a page shows at full width."""
+MANY_CLASSES = 12
 
 
 def learning_curves(train: Mapping[str, Curve], valid: Mapping[str, Curve], units: Mapping[str, str]) -> Any:
@@ -119,12 +121,25 @@ def factor_correlations(correlation: np.ndarray, latents: Sequence[int], factor_
     )
 
 
-def confusion(counts: np.ndarray, class_names: Sequence[str], title: str = "Predicted against true class") -> Any:
-    """Confusion matrix: counts (K, K), [true, predicted]; colour is the share of the true class."""
+def confusion(
+    counts: np.ndarray, class_names: Sequence[str], title: str = "Predicted against true class", unit: str = "images"
+) -> Any:
+    """Confusion matrix: colour is the share of the true class; many classes show numbers only, to stay readable.
+
+    Args:
+        counts: (K, K), [true, predicted].
+        class_names: (K,).
+        title: what is seen.
+        unit: what is counted.
+    """
     totals = counts.sum(axis=1, keepdims=True)
     share = counts / np.maximum(totals, 1)
-    texts = [[f"{s:.0%}\n{c:d}" for s, c in zip(*pair, strict=True)] for pair in zip(share, counts, strict=True)]
-    note = "Rows are the true class, columns the predicted one: share of the row, number of images."
+    if len(counts) > MANY_CLASSES:
+        texts = [[f"{c:d}" if c else "" for c in row] for row in counts]
+        note = f"Rows are the true class, columns the predicted one: number of {unit}; colour is the share of the row."
+    else:
+        texts = [[f"{s:.0%}\n{c:d}" for s, c in zip(*pair, strict=True)] for pair in zip(share, counts, strict=True)]
+        note = f"Rows are the true class, columns the predicted one: share of the row, number of {unit}."
     return _matrix(share, texts, class_names, class_names, ("Blues", 0, 1), title, note)
 
 
@@ -138,13 +153,16 @@ def _matrix(
     note: str,
 ) -> Any:
     tall = any("\n" in text for row in texts for text in row)
-    cell = (0.62, 0.92) if tall else (0.27, 0.52)
-    longest = 0.063 * max(map(len, column_names))
+    height, most, least = (0.62, 0.92, 0.5) if tall else (0.27, 0.52, 0.27)
+    longest, left = 0.063 * max(map(len, column_names)), 0.12 + 0.063 * max(map(len, row_names))
+    right = max(0.83 * longest - least / 2, 0.4)
+    # A figure that is wider than a page is shown smaller.
+    cell = (height, min(most, max((PAGE - left - right) / values.shape[1], least)))
     flat = longest < cell[1]
-    left, head = 0.12 + 0.063 * max(map(len, row_names)), 0.24 if flat else 0.15 + 0.6 * longest
+    head = 0.24 if flat else 0.15 + 0.6 * longest
     height, width = cell[0] * values.shape[0], cell[1] * values.shape[1]
     with style():
-        on = canvas(max(left + width + 0.4, 5.4), head + height, title, note)
+        on = canvas(max(left + width + (0.4 if flat else right), 5.4), head + height, title, note)
         axes = place(on, left, head, width, height)
         axes.imshow(values, cmap=colours[0], vmin=colours[1], vmax=colours[2], aspect="auto")
         turn = {} if flat else {"rotation": 35, "ha": "left", "rotation_mode": "anchor"}

@@ -39,6 +39,7 @@ caption{text-align:left;color:var(--muted);padding-bottom:.5rem}
 th{text-align:left;font-weight:600;border-bottom:1.5px solid var(--line)}
 th,td{padding:.38rem 1.6rem .38rem .6rem;vertical-align:top}
 td{border-bottom:1px solid var(--line)}tbody tr:nth-child(even){background:var(--stripe)}
+.wide{font-size:.82rem}.wide th,.wide td{padding:.34rem .9rem .34rem .4rem}
 .number{text-align:right;font-variant-numeric:tabular-nums}
 @media (min-width:64rem){body{grid-template-columns:12rem minmax(0,1fr)}header{grid-column:1/-1}
 nav{position:sticky;top:2rem;align-self:start;margin-top:4.3rem;max-height:calc(100vh - 4rem);overflow:auto}

@@ -8,6 +8,7 @@ import numpy as np
 
 from cellfx.analysis.figures import (
     CLASS_COLOURS,
+    FADED,
     HAIRLINE,
     LABEL_POINTS,
     MUTED,
@@ -18,9 +19,9 @@ from cellfx.analysis.figures import (
 )
 
 WIDTH, HEIGHT = 7.0, 2.6
-MAX_NAMED = 80
-"""Treatments whose names can still be read in a clustering map."""
-_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+MAX_NAMED, LETTERS = 100, 44
+"""Treatments whose names can still be read in a clustering map, and how much of a name is written."""
+_DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
 
 
 def curves(
@@ -32,10 +33,10 @@ def curves(
     level: float | None = None,
     logarithmic: bool = False,
 ) -> Any:
-    """One line per variant.
+    """One line per variant; earlier ones are thicker, so that they show where a later one covers them.
 
     Args:
-        lines: name -> x (P,) and y (P,).
+        lines: name -> x (P,) and y (P,); infinite y are triangles on the upper edge, and the note says so.
         title: what is seen.
         note: how to read it.
         x_name: of the horizontal axis.
@@ -46,14 +47,21 @@ def curves(
     Returns:
         Figure.
     """
+    values = {name: np.asarray(y, np.float64) for name, (_, y) in lines.items()}
+    if any(np.isposinf(y).any() for y in values.values()):
+        note = f"{note} Triangles on the upper edge: infinite.".strip()
     with style():
         on = canvas(WIDTH, HEIGHT + 0.45, title, note)
         axes = place(on, 0.62, 0.05, 4.2, HEIGHT - 0.1)
-        for index, (name, (x, y)) in enumerate(lines.items()):
-            y = np.asarray(y, np.float64)
-            shown = np.where(y > 0, y, np.nan) if logarithmic else y
-            marks = {"marker": "o", "markersize": 3} if len(y) <= 12 else {}
-            axes.plot(x, shown, label=name, linewidth=1.4, **_look(index), **marks)
+        for index, (name, y) in enumerate(values.items()):
+            x, look = np.asarray(lines[name][0]), _look(index)
+            over = min(len(lines) - 1 - index, 4)
+            marks = {"marker": "o", "markersize": 3 + 0.9 * over} if len(y) <= 12 else {}
+            shown = np.where(np.isfinite(y) & ((y > 0) | (not logarithmic)), y, np.nan)
+            axes.plot(x, shown, label=name, linewidth=1.3 + 0.4 * over, alpha=0.85, **look, **marks)
+            edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, "color": look["color"], "zorder": 3}
+            beyond = x[np.isposinf(y)]
+            axes.scatter(beyond, np.ones(len(beyond)), s=22 + 12 * over, marker="^", **edge)
         if level is not None:
             axes.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
         if logarithmic:
@@ -72,6 +80,7 @@ def plate_map(
     unit: str,
     symmetric: bool = False,
     limits: tuple[float, float] | None = None,
+    note: str = "",
 ) -> Any:
     """A value of every well of a plate, where the well lies.
 
@@ -82,9 +91,10 @@ def plate_map(
         unit: what the colours mean.
         symmetric: about 0, for values that have a sign.
         limits: values at the ends of the colours, for several maps on one scale; the least and largest by default.
+        note: a further sentence on how to read it.
 
     Returns:
-        Figure; a well without a value is white.
+        Figure; a place without a well, or without a value, is grey.
 
     Raises:
         ValueError: a name is no well.
@@ -96,8 +106,10 @@ def plate_map(
         low = -high
     cell = 0.235
     with style():
-        on = canvas(max(grid.shape[1] * cell + 1.5, 5.0), grid.shape[0] * cell + 0.3, title, f"Colour: {unit}.")
+        note = f"Colour: {unit}. Grey: no well, or none with a value. {note}"
+        on = canvas(max(grid.shape[1] * cell + 1.5, 5.0), grid.shape[0] * cell + 0.3, title, note)
         axes = place(on, 0.3, 0.2, grid.shape[1] * cell, grid.shape[0] * cell)
+        axes.set_facecolor(FADED)  # white is 0 where values have a sign
         shown = axes.imshow(grid, cmap="RdBu_r" if symmetric else "viridis", vmin=low, vmax=high, aspect="auto")
         axes.set_xticks(range(grid.shape[1]), [str(i + 1) for i in range(grid.shape[1])], fontsize=LABEL_POINTS - 1.5)
         axes.set_yticks(range(grid.shape[0]), [_letter(i) for i in range(grid.shape[0])], fontsize=LABEL_POINTS - 1.5)
@@ -166,6 +178,7 @@ def heatmap(values: np.ndarray, row_names: Sequence[str], column_names: Sequence
 
     The scale ends at the largest absolute value, so that weak correlations show too, and the note says where.
     """
+    row_names, column_names = ([short(name, LETTERS) for name in names] for names in (row_names, column_names))
     cell, largest = 0.155, float(np.abs(values).max(initial=0)) or 1.0
     left, below = 0.1 + 0.056 * max(map(len, row_names)), 0.1 + 0.052 * max(map(len, column_names))
     width, height = cell * len(column_names), cell * len(row_names)
@@ -185,9 +198,11 @@ def heatmap(values: np.ndarray, row_names: Sequence[str], column_names: Sequence
 def clustering(similarity: np.ndarray, names: Sequence[str], title: str, note: str) -> Any:
     """Similarity of treatments, ordered by average-linkage clustering, under its tree.
 
+    The scale ends at the largest similarity of two treatments, and the note says where.
+
     Args:
         similarity: (N, N) symmetric, in [-1, 1].
-        names: (N,) of the treatments; shown up to ``MAX_NAMED``.
+        names: (N,) of the treatments; of more than ``MAX_NAMED`` they are left out, and the note says so.
         title: what is seen.
         note: how to read it.
 
@@ -200,29 +215,40 @@ def clustering(similarity: np.ndarray, names: Sequence[str], title: str, note: s
     distance = np.clip(1 - (similarity + similarity.T) / 2, 0, None)
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), method="average", optimal_ordering=len(names) <= 500)
-    named = len(names) <= MAX_NAMED
-    side = max(4.4, 0.115 * len(names)) if named else 5.6
-    right = 0.1 + 0.055 * max(map(len, names)) if named else 0.1
+    names = [short(name, LETTERS) for name in names] if len(names) <= MAX_NAMED else []
+    largest = float(np.abs(similarity[~np.eye(len(similarity), dtype=bool)]).max(initial=0)) or 1.0
+    note = f"{note} Colours end at {largest:.2f}."
+    note += "" if names else f" Names are left out, as there are more than {MAX_NAMED} treatments."
+    right = max([1.5, *(0.1 + 0.058 * len(name) for name in names)])
+    width, height = (5.6, max(4.4, 0.125 * len(names)) if names else 5.6)
     with style():
-        on = canvas(side + right, side + 0.75, title, note)
-        above = place(on, 0.0, 0.0, side, 0.65)
-        drawn = dendrogram(tree, ax=above, no_labels=True, link_color_func=lambda _: MUTED)
+        on = canvas(width + right, height + 0.75, title, note)
+        above = place(on, 0.0, 0.0, width, 0.65)
+        order = dendrogram(tree, ax=above, no_labels=True, link_color_func=lambda _: MUTED)["leaves"]
         above.set_axis_off()
-        axes = place(on, 0.0, 0.68, side, side)
-        order = drawn["leaves"]
-        axes.imshow(similarity[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+        axes = place(on, 0.0, 0.68, width, height)
+        ends = {"vmin": -largest, "vmax": largest}
+        shown = axes.imshow(similarity[np.ix_(order, order)], cmap="RdBu_r", aspect="auto", **ends)
         axes.set_xticks([])
         axes.yaxis.tick_right()
-        size = min(LABEL_POINTS, 72 * side / len(names) * 0.8)
-        axes.set_yticks(range(len(names)) if named else [], [names[i] for i in order] if named else [], fontsize=size)
+        axes.set_yticks(range(len(names)), [names[i] for i in order[: len(names)]], fontsize=LABEL_POINTS - 0.8)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
+        bar = place(on, width + 0.15, 0.25, 1.2, 0.1)
+        on.figure.colorbar(shown, cax=bar, orientation="horizontal").outline.set_visible(False)
+        bar.set_xticks([-largest, 0, largest], [f"\N{MINUS SIGN}{largest:.2f}", "0", f"{largest:.2f}"])
+        bar.tick_params(length=0, labelsize=LABEL_POINTS - 1)
     return on.figure
 
 
+def short(name: str, letters: int) -> str:
+    """A name, or as much of it as goes into so many letters, with an ellipsis."""
+    return name if len(name) <= letters else f"{name[: letters - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def _look(index: int) -> dict[str, Any]:
-    colours = len(CLASS_COLOURS)
-    return {"color": CLASS_COLOURS[index % colours], "linestyle": _DASHES[index // colours % len(_DASHES)]}
+    turn, colour = divmod(index, len(CLASS_COLOURS))
+    return {"color": CLASS_COLOURS[colour], "linestyle": _DASHES[(index + turn) % len(_DASHES)]}
 
 
 def _well(name: str) -> tuple[int, int]:

@@ -58,7 +58,7 @@ class Formula(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows under named columns; numbers are aligned right and shown with four digits.
+    """Rows under named columns; numbers are aligned right and shown with four digits, a missing one is ``ABSENT``.
 
     Attributes:
         columns: names.
@@ -212,20 +212,36 @@ def _table(table: Table) -> str:
             f"a row does not fit its table: got {len(wrong[0])} values, expected {len(table.columns)} for the columns "
             f"{list(table.columns)}; give one value per column"
         )
-    numeric = [bool(table.rows) and all(_is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
-    kinds = [' class="number"' if right else "" for right in numeric]
-    head = "".join(f'<th scope="col"{k}>{_escape(n)}</th>' for n, k in zip(table.columns, kinds, strict=True))
+    columns = [[row[i] for row in table.rows] for i in range(len(table.columns))]
+    kinds = [' class="number"' if _are_numbers(values) else "" for values in columns]
+    head = "".join(f'<th scope="col"{k}>{_name(n)}</th>' for n, k in zip(table.columns, kinds, strict=True))
     rows = "".join(
         "<tr>" + "".join(f"<td{k}>{_cell(v)}</td>" for v, k in zip(row, kinds, strict=True)) + "</tr>"
         for row in table.rows
     )
     caption = f"<caption>{_escape(table.caption)}</caption>" if table.caption else ""
-    body = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    air = ' class="wide"' if _is_wide(table.columns, columns) else ""
+    body = f"<table{air}>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<div class="scroll">{body}</div>{_source(table)}'
 
 
 def _cell(value: Any) -> str:
     return to_math(value.mathml, display=False) if isinstance(value, Formula) else _escape(_show(value))
+
+
+def _name(column: str) -> str:
+    """Of a column, which may break before an @, as in enrichment@0.995."""
+    return _escape(column).replace("@", "<wbr>@")
+
+
+def _is_wide(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> bool:
+    """Whether rows of many columns do not fit on a line with the usual air between them."""
+    letters = [max(len(_show(value)) for value in (name, *values)) for name, values in zip(names, columns, strict=True)]
+    return len(names) > 4 and sum(letters) + AIR * len(names) > LETTERS
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return any(map(_is_number, values)) and all(_is_number(value) or value == ABSENT for value in values)
 
 
 def _is_number(value: Any) -> bool:
@@ -242,5 +258,8 @@ def _escape(text: Any) -> str:
     return html.escape(str(text), quote=True)
 
 
+ABSENT = "\N{EN DASH}"
+LETTERS, AIR = 118, 5
+"""Letters of a table on a page of full width, and those that the air beside a column takes."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -30,6 +30,9 @@ FIGURES = {
     "correlations": lambda: charts.factor_correlations(RNG.uniform(-1, 1, (5, 3)), range(5), ["area", "x", "y"]),
     "confusion": lambda: charts.confusion(RNG.integers(0, 50, (2, 2)), ["Interphase", "Metaphase"]),
     "long names": lambda: charts.confusion(RNG.integers(0, 50, (5, 5)), ["MetaphaseAlignment"] * 5),
+    "many long names": lambda: charts.confusion(
+        RNG.integers(0, 50, (24, 24)), ["kinase inhibitor of a long name"] * 24
+    ),
     "empty class": lambda: charts.confusion(np.array([[3, 1], [0, 0]]), ["a", "b"]),
 }
 
@@ -62,6 +65,24 @@ def test_long_curves_have_a_running_mean_over_their_steps():
 def test_confusion_states_shares_and_counts():
     figure = charts.confusion(np.array([[3, 1], [0, 0]]), ["a", "b"])
     assert [text.get_text() for text in figure.axes[0].texts] == ["75%\n3", "25%\n1", "0%\n0", "0%\n0"]
+
+
+def test_confusion_says_what_it_counts():
+    figure = charts.confusion(np.array([[3, 1], [0, 0]]), ["a", "b"], unit="treatments")
+    assert figure.texts[1].get_text().replace("\n", " ").endswith("number of treatments.")
+
+
+def test_confusion_is_no_wider_than_a_page_and_of_many_classes_shows_numbers_only():
+    for number in (8, 12):
+        shown = charts.confusion(np.eye(number, dtype=int), ["a mechanism of action"] * number)
+        assert shown.get_size_inches()[0] < 9  # an inch is 100 pixels of a page, which has 896
+    counts = 7 * np.eye(20, dtype=int)
+    counts[0, 1] = 2
+    figure = charts.confusion(counts, [f"mechanism {i:02d}" for i in range(20)])
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(filter(None, texts)) == ["2"] + ["7"] * 20
+    assert "colour is the share of the row" in figure.texts[1].get_text().replace("\n", " ")
+    assert figure.get_size_inches()[0] < 9
 
 
 def test_validation_is_never_cut_off():

@@ -4,9 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 
 from cellfx.analysis import profile_charts
-from cellfx.analysis.figures import to_png
+from cellfx.analysis.figures import FADED, to_png
+
+
+def said(figure):
+    """The note below the title."""
+    return figure.texts[1].get_text().replace("\n", " ")
 
 
 def test_wells_lie_where_their_names_say():
@@ -41,6 +47,12 @@ def test_a_plate_map_is_symmetric_about_zero_where_asked():
     assert image.get_clim() == (-3.0, 3.0)
 
 
+def test_a_plate_map_says_what_its_colours_are():
+    figure = profile_charts.plate_map(["A01"], np.ones(1), "Shift", "units", note="Mean of two.")
+    assert said(figure) == "Colour: units. Grey: no well, or none with a value. Mean of two."
+    assert figure.axes[0].get_facecolor() == to_rgba(FADED)
+
+
 def test_clustering_puts_what_is_alike_side_by_side():
     rng = np.random.default_rng(0)
     group = np.tile(np.arange(4), 3)
@@ -48,6 +60,51 @@ def test_clustering_puts_what_is_alike_side_by_side():
     figure = profile_charts.clustering(similarity, [f"g{g}" for g in group], "Treatments", "Red: alike.")
     shown = [text.get_text() for text in figure.axes[1].get_yticklabels()]
     assert sum(a != b for a, b in itertools.pairwise(shown)) == 3
+
+
+def test_clustering_names_up_to_a_hundred_treatments_and_has_a_scale():
+    rng = np.random.default_rng(0)
+    for number, named in ((100, True), (101, False)):
+        similarity = np.corrcoef(rng.normal(size=(number, 20)))
+        names = [f"compound {i:03d} of a mechanism with a very long name" for i in range(number)]
+        figure = profile_charts.clustering(similarity, names, "Treatments", "Red: alike.")
+        labels = [text.get_text() for text in figure.axes[1].get_yticklabels()]
+        assert sorted(labels) == ([profile_charts.short(name, 44) for name in names] if named else [])
+        largest = np.abs(similarity - 2 * np.eye(number))[~np.eye(number, dtype=bool)].max()
+        assert figure.axes[1].images[0].get_clim() == (-largest, largest)
+        assert [text.get_text() for text in figure.axes[2].get_xticklabels()][1:] == ["0", f"{largest:.2f}"]
+        assert f"Colours end at {largest:.2f}." in said(figure)
+        assert ("Names are left out" in said(figure)) != named
+        assert figure.get_size_inches()[0] < 9  # a page at full width
+
+
+def test_a_name_is_cut_where_it_is_too_long():
+    assert profile_charts.short("abc", 3) == "abc"
+    assert profile_charts.short("abcd", 3) == "ab\N{HORIZONTAL ELLIPSIS}"
+
+
+def test_an_infinite_value_is_a_triangle_on_the_upper_edge_and_said():
+    lines = {"raw": (np.arange(3), np.array([1.0, 2.0, np.inf])), "new": (np.arange(3), np.array([1.0, 2.0, 3.0]))}
+    figure = profile_charts.curves(lines, "Enrichment", "Odds.", "x", "y")
+    of_raw, of_new = figure.axes[0].collections
+    assert of_raw.get_offsets().tolist() == [[2.0, 1.0]]
+    assert not len(of_new.get_offsets())
+    assert said(figure) == "Odds. Triangles on the upper edge: infinite."
+    lines = {"new": lines["new"]}
+    assert said(profile_charts.curves(lines, "Enrichment", "Odds.", "x", "y")) == "Odds."
+
+
+def test_curves_that_coincide_are_told_apart_by_colour_dashes_and_width():
+    same = (np.arange(3), np.ones(3))
+    figure = profile_charts.curves({f"variant {i}": same for i in range(20)}, "Recall", "", "x", "y")
+    lines = figure.axes[0].lines
+    assert len({(line.get_color(), str(line.get_linestyle()), str(line._dash_pattern)) for line in lines}) == 20
+    for earlier, later in itertools.pairwise(lines):
+        assert earlier.get_color() != later.get_color()
+        assert str(earlier._dash_pattern) != str(later._dash_pattern)
+    widths = [line.get_linewidth() for line in lines]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-2] > widths[-1]
 
 
 def test_a_logarithmic_curve_leaves_out_what_is_not_positive():

@@ -160,3 +160,20 @@ def test_every_part_can_say_where_its_numbers_lie():
 def test_a_row_that_does_not_fit():
     with pytest.raises(ValueError, match=r"got 1 values, expected 2 for the columns \['a', 'b'\]"):
         report("run", [Section("s", parts=[Table(["a", "b"], [[1, 2], [3]])])])
+
+
+def test_rows_of_many_columns_that_do_not_fit_on_a_line_have_less_air():
+    narrow, wide = ([["word " * words] * 5] for words in (3, 5))
+    names = [*"abcde"]
+    assert "<table>" in report("t", [Section("s", parts=[Table(names, narrow)])])
+    assert '<table class="wide">' in report("t", [Section("s", parts=[Table(names, wide)])])
+    few = [["word " * 50] * 4]
+    assert "<table>" in report("t", [Section("s", parts=[Table(names[:4], few)])])
+
+
+def test_a_missing_number_does_not_move_the_others_and_a_name_may_break_at_its_percentile():
+    text = report(
+        "t", [Section("s", parts=[Table(["enrichment@0.995", "what"], [[1.5, "\N{EN DASH}"], ["\N{EN DASH}", "x"]])])]
+    )
+    assert '<th scope="col" class="number">enrichment<wbr>@0.995</th><th scope="col">what</th>' in text
+    assert '<td class="number">1.5</td><td>\N{EN DASH}</td>' in text
