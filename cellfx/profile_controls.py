@@ -5,13 +5,13 @@ where no other untreated well would, and treatments are told from them whatever 
 test images are from training, show what is left of it.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from cellfx.profiles.table import groups
+from cellfx.profiles.table import Profiles, groups
+from cellfx.profiles.variant import HELD_OUT
 
 
 class Controls(NamedTuple):
@@ -19,11 +19,22 @@ class Controls(NamedTuple):
 
     Attributes:
         fitted: (N,) bool, those that normalisations and spherizing are fitted on.
-        judged: (N,) bool, those that scores compare with; the same ones where none are held out.
+        judged: (N,) bool, those that scores compare with; the same ones where none are held out. Those that are held
+            out are fitted on by no normalisation, also where it is on wells; a selection of features sees them.
     """
 
     fitted: np.ndarray
     judged: np.ndarray
+
+    @property
+    def all(self) -> np.ndarray:
+        """(N,) bool."""
+        return self.fitted | self.judged
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """(N,) bool, those that judge and do not fit."""
+        return self.judged & ~self.fitted
 
     @property
     def scored(self) -> np.ndarray:
@@ -32,7 +43,7 @@ class Controls(NamedTuple):
 
 
 def find(
-    metadata: pl.DataFrame, plate: str, column: str, values: Sequence[Any], held_out: float = 0.0, seed: int = 0
+    metadata: pl.DataFrame, plate: str, column: str, values: Any, held_out: float = 0.0, seed: int = 0
 ) -> Controls:
     """Tells controls by a column, and holds some of every plate out.
 
@@ -40,7 +51,7 @@ def find(
         metadata: of N wells.
         plate: column of plates.
         column: that tells controls.
-        values: that controls have in it, compared as text.
+        values: that controls have in it, or the only one, compared as text.
         held_out: share of the controls of every plate that judge and do not fit, rounded; 0 for all to do both.
         seed: of the choice.
 
@@ -53,16 +64,29 @@ def find(
             f"no column of controls: got {column!r}, expected one of {', '.join(known)}; correct controls.column"
         )
     named = metadata[column].cast(pl.String)
-    controls = named.is_in([str(value) for value in values]).fill_null(False).to_numpy()
+    wanted = [_text(value) for value in (values if isinstance(values, list | tuple) else [values])]
+    controls = named.is_in(wanted).fill_null(False).to_numpy()
     if not controls.any():
         there = ", ".join(map(str, named.unique().sort().to_list()[:5]))
         raise ValueError(
-            f"no negative controls: got no well whose {column} is {' or '.join(map(str, values))}, expected one or "
+            f"no negative controls: got no well whose {column} is {' or '.join(wanted)}, expected one or "
             f"more; there are {there}; correct controls.values"
         )
     if held_out == 0:
         return Controls(controls, controls)
     return _divided(metadata, plate, controls, held_out, seed)
+
+
+def mark(wells: Profiles, controls: Controls) -> Profiles:
+    """Adds the column ``HELD_OUT`` where controls are held out, and takes an older one away where none are."""
+    if controls.held_out.any():
+        return wells._replace(metadata=wells.metadata.with_columns(pl.Series(HELD_OUT, controls.held_out)))
+    return wells._replace(metadata=wells.metadata.drop(HELD_OUT, strict=False))
+
+
+def _text(value: Any) -> str:
+    """As Polars writes it, true and not True."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _divided(metadata: pl.DataFrame, plate: str, controls: np.ndarray, held_out: float, seed: int) -> Controls:

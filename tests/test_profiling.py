@@ -1,7 +1,9 @@
 """From tables to a report: a simulated screen, real plates with published scores, and everything that can be wrong."""
 
+import ast
 import html
 import json
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 
 from cellfx import profile_controls, profile_scores, profile_setting, profile_tables, profiling, settings
 from cellfx.cli import config
-from cellfx.profiles import normalize, reading, spherize
+from cellfx.profiles import normalize, reading, spherize, treatments
+from cellfx.profiles import variant as variants
 from cellfx.profiles.hit_curve import hit_curve
 from cellfx.profiles.pairs import pair_rule
 from cellfx.profiles.retrieval import find_hits
@@ -52,7 +55,7 @@ def test_every_variant_has_its_levels_and_scores(finished):
         assert set(kept[name]["subsets"]) == {"strong phenotype", "weak phenotype"}
         for score, number in kept[name]["scores"].items():
             low, high = (float(end) for end in number.get("interval", (-np.inf, np.inf)))
-            assert low <= float(number["value"]) <= high, score
+            assert low - 1e-12 <= float(number["value"]) <= high + 1e-12, score
             assert 0 < number.get("p_value", 1) <= 1, score
     wells = reading.read(workdir / "profiles" / "spherized" / "screen_spherized.parquet")
     controls = wells.features[wells.metadata["Metadata_Control"].to_numpy()]
@@ -150,13 +153,18 @@ def test_the_effort_is_that_of_the_config(tmp_path):
 
 
 def test_lists_of_mechanisms_are_compared_by_their_labels():
-    names = [f"compound {i}" for i in range(5)]
-    metadata = pl.DataFrame({"c": names, "m": ["a|b", "b | c", "d", "c", None]})
+    names = [f"compound {i}" for i in range(8)]
+    labels = ["a|b", "b | c", "d", "c", None, "|", " | ", "|e|"]
+    metadata = pl.DataFrame({"c": names, "m": labels})
     whole = profiling.Columns(("c",), "c", "m")
     with pytest.raises(ValueError, match="no treatment left to compare"):
-        profiling.treatments_compared(metadata, whole, mechanism_size=2)
-    taken = profiling.treatments_compared(metadata, whole._replace(multilabel=True), mechanism_size=2)
-    assert taken.tolist() == [True, True, False, True, False]
+        treatments.compared(metadata, whole, mechanism_size=2)
+    taken = treatments.compared(metadata, whole._replace(multilabel=True), mechanism_size=2)
+    assert taken.tolist() == [True, True, False, True, False, False, False, False]
+    with pytest.raises(
+        ValueError, match=r"mechanisms that are no lists of labels: got Int32 in m with columns.multila"
+    ):
+        treatments.compared(metadata.with_columns(m=1), whole._replace(multilabel=True), mechanism_size=2)
 
 
 def test_lists_of_mechanisms_are_a_choice_of_the_config(tmp_path):
@@ -287,17 +295,52 @@ def test_planted_mechanisms_are_found_where_they_are_strong():
 
 WRONG = {
     "unknown section": ({"variant": ()}, "unknown config section variant; did you mean variants?"),
-    "no variants": ({"variants": ()}, "no variants to compare: got [], expected pairs of a name of its own and steps"),
-    "twice": ({"variants": (("a", ()), ("a", ()))}, "no variants to compare: got"),
-    "unknown step": ({"variants": (("a", ("whiten",)),)}, "unknown step of a variant: got 'whiten'"),
-    "a near step": ({"variants": (("a", ("spherise",)),)}, "unknown step of a variant: got 'spherise'; did you mean s"),
+    "no variants": (
+        {"variants": ()},
+        "no variants to compare: got [], expected a tuple of pairs of a name and steps, ",
+    ),
+    "a name alone": (
+        {"variants": (("a",),)},
+        "a variant that is no pair: got ['a'], expected a name and steps, all pairs",
+    ),
+    "a pair alone": (
+        {"variants": ("raw", ())},
+        "a variant that is no pair: got 'raw', expected a name and steps, all pa",
+    ),
+    "steps of nothing": ({"variants": (("a", None),)}, "a variant that is no pair: got ['a', None], expected a name"),
+    "twice": (
+        {"variants": (("a", ()), ("a", ()))},
+        "variants of one name: got 'a' and 'a', expected a name of its own for each; rename one of them",
+    ),
+    "one folder": (
+        {"variants": (("a/b", ()), ("raw", ()), ("a_b", ()))},
+        "variants of one folder: got 'a/b' and 'a_b', expected a folder of its own for each, where / becomes _; rename",
+    ),
+    "no folder": ({"variants": (("..", ()),)}, "a variant without a name for its folder: got '..', expected a name"),
+    "unknown step": ({"variants": (("a", ("whiten",)),)}, "variant 'a': unknown step of a variant: got 'whiten'"),
+    "a near step": (
+        {"variants": (("a", "spherise"),)},
+        "variant 'a': unknown step of a variant: got 'spherise'; did you mean spherize?",
+    ),
+    "a step that is a number": (
+        {"variants": (("a", (3,)),)},
+        "variant 'a': a step that is none: got 3, expected a name",
+    ),
     "unknown setting": (
         {"variants": (("a", ({"name": "spherize", "epsilom": 1.0},)),)},
-        "unknown config key spherize.epsilom; did you mean epsilon?",
+        "variant 'a': unknown config key spherize.epsilom; did you mean epsilon?",
+    ),
+    "unknown setting of a normalisation": (
+        {"variants": (("a", ({"name": "standardize", "controls": "wells"},)),)},
+        "variant 'a': unknown config key standardize.controls; expected one of by, on, epsilon",
+    ),
+    "columns that are no columns": (
+        {"variants": (("a", ({"name": "standardize", "by": "Metadata_Batsch"},)),)},
+        "variant 'a': step 1, standardize: no such metadata: got 'Metadata_Batsch', expected some of",
     ),
     "on": (
         {"variants": (("a", ({"name": "standardize", "on": "all"},)),)},
-        "standardize on nothing known: got on='all', expected wells or controls; correct the step",
+        "variant 'a': step 1, standardize: fitted on nothing known: got on='all', expected wells or controls; correct ",
     ),
     "unknown rule": ({"compared": {"highest_doze": True}}, "unknown config key compared.highest_doze; did you mean hi"),
     "unknown score": ({"scores": {"replicate": True}}, "unknown config key scores.replicate; did you mean replicates?"),
@@ -355,6 +398,118 @@ def test_wrong_settings_are_refused_in_one_line(case, tmp_path):
         profiling.run(tiny(**changed), tmp_path / "run")
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_a_finished_variant_is_applied_to_new_plates(finished):
+    """The wells of the run come out as its level 4, all others by what was fitted."""
+    workdir, _ = finished
+    wells, _ = read_wells(tiny())
+    new = {"simulated": {**tiny()["profiles"]["simulated"], "seed": 1}}
+    others, _ = read_wells(tiny(profiles=new))
+    levels = {"raw": None, "standardized by plate": "screen_normalized", "spherized": "screen_spherized"}
+    for name, level in levels.items():
+        again = variants.apply(workdir / "profiles" / name, wells)
+        written = wells if level is None else reading.read(workdir / "profiles" / name / f"{level}.parquet")
+        np.testing.assert_array_equal(again.features, written.features)
+        assert variants.apply(workdir / "profiles" / name, others).features.shape == wells.features.shape
+    fitted = spherize.load(workdir / "profiles" / "spherized" / "spherize.npz")
+    applied = variants.apply(workdir / "profiles" / "spherized", others)
+    np.testing.assert_array_equal(applied.features, spherize.apply(fitted, others).features)
+
+
+def test_single_texts_stand_for_tuples_of_one(finished, tmp_path):
+    _, scores = finished
+    loaded = tiny(variants=(("spherized", "spherize"), ("batch", {"name": "spherize", "by": "Metadata_Batch"})))
+    loaded["controls"]["values"] = True
+    loaded["columns"]["treatment"] = "Metadata_Compound"
+    found = profiling.run(loaded, tmp_path / "run")
+    for ours, theirs in (("spherized", "spherized"), ("batch", "spherized by batch")):
+        for name in profile_scores.OF_SUBSETS:
+            assert found[ours]["scores"][name]["value"] == scores[theirs]["scores"][name]["value"]
+
+
+def test_missing_values_are_refused_with_a_step_that_takes_them_out(tmp_path):
+    """Two of a hundred values of three features are missing; the step that the message names is enough."""
+    table = _table(lambda t: t)
+    for i in range(3):
+        missing = pl.int_range(pl.len()) % 50 == i
+        table = table.with_columns(pl.when(~missing).then(pl.col(f"feature_00{i}")).alias(f"feature_00{i}"))
+    table.write_parquet(tmp_path / "wells.parquet")
+    loaded = tiny(profiles={"path": str(tmp_path / "wells.parquet")}, variants=[("mad", ("mad_robustize",))])
+    loaded["pictures"] = {"nearest": 0}
+    with pytest.raises(ValueError, match=r"^variant 'mad': features that are not finite .* 3 of 10 features") as caught:
+        profiling.run(loaded, tmp_path / "run")
+    step = ast.literal_eval(re.search(r"by the step (.*), or take", str(caught.value))[1])
+    loaded["variants"] = [("mad", (step, "mad_robustize")), ("usual", ("select", "mad_robustize"))]
+    profiling.run(loaded, tmp_path / "run")
+    for name in ("mad", "usual"):
+        wells = reading.read(tmp_path / "run" / "profiles" / name / "screen_normalized.parquet")
+        assert wells.names == tuple(f"feature_00{i}" for i in range(3, 10))
+
+
+def test_notices_are_said_once_and_kept_with_every_variant(tmp_path, capsys):
+    """51 features, 24 controls; a plate without controls, wells of nothing, a counter, mechanisms of one compound."""
+    drawn = to_frame(simulated(4, 2, num_batches=2, plates_per_batch=2, num_controls=8, num_features=50))
+    place, plate = pl.int_range(pl.len()).over("Metadata_Plate"), pl.col("Metadata_Plate")
+    treated = ~pl.col("Metadata_Control")
+    table = drawn.filter(treated | (plate != "plate 1-2")).with_columns(
+        Metadata_Compound=pl.when(treated & (place == 7)).then(None).otherwise("Metadata_Compound"),
+        ImageNumber=pl.int_range(pl.len()),
+    ).with_columns(
+        Metadata_MOA=pl.when(pl.col("Metadata_Compound") == "compound 001").then(None).otherwise("Metadata_MOA")
+    )  # fmt: skip
+    table.write_parquet(tmp_path / "wells.parquet")
+    loaded = tiny(profiles={"path": str(tmp_path / "wells.parquet")}, variants=[("raw", ()), ("white", ("spherize",))])
+    loaded["pictures"] = {"nearest": 0}
+    scores = profiling.run(loaded, tmp_path / "run")
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "56 wells with 51 features on 4 plates, 24 of them negative controls"
+    of_all = scores["raw"]["notices"]
+    for notice, start in zip(of_all, (
+        "no negative control on 1 plate with 8 wells: plate 1-2; what compares",
+        "1 feature of 51 named like a counter or an id: 'ImageNumber'; leave",
+        "no treatment in 4 wells that are no controls: nothing in Metadata_Compound; they are left out of",
+        "4 of 7 treatments are compared: 3 have no mechanism of 2 compounds or more (compared.mechanism_size)",
+    ), strict=True):  # fmt: skip
+        assert notice.startswith(start)
+    alike = (
+        "white: fitted on 24 controls, which are no more than the 51 features, so that these controls are alike by "
+        "construction; scores against them say less than they seem; hold some out with controls.held_out"
+    )
+    assert sorted(scores["white"]["notices"]) == sorted([*of_all, alike])
+    assert [line for line in said if line in scores["white"]["notices"]] == [*of_all, alike]
+    kept = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert kept["white"]["notices"] == scores["white"]["notices"]
+    treated = reading.read(tmp_path / "run" / "profiles" / "raw" / "screen_consensus.parquet")
+    assert treated.metadata["Metadata_Compound"].null_count() == 0
+    assert set(treated.metadata["Metadata_Replicate_Count"]) == {4}
+
+
+def test_controls_that_are_held_out_are_marked_and_fitted_by_nothing(tmp_path):
+    loaded = tiny(variants=[("robust", ("mad_robustize", "select")), ("white", ("spherize",))])
+    loaded["controls"]["held_out"] = 0.5
+    scores = profiling.run(loaded, tmp_path / "run")
+    wells, controls = profiling.read_wells(loaded, Columns(**loaded["columns"]))
+    written = reading.read(tmp_path / "run" / "profiles" / "robust" / "screen_normalized.parquet")
+    assert written.metadata["Metadata_Held_Out"].to_list() == controls.held_out.tolist()
+    expected = normalize.apply(normalize.fit(wells, controls=~controls.held_out), wells)
+    np.testing.assert_array_equal(written.features, expected.features)
+    again = variants.apply(tmp_path / "run" / "profiles" / "robust", profile_controls.mark(wells, controls))
+    last = reading.read(tmp_path / "run" / "profiles" / "robust" / "screen_normalized_feature_select.parquet")
+    np.testing.assert_array_equal(again.features, last.features)
+    assert not any("fitted on" in notice for each in scores.values() for notice in each["notices"])
+    written = profile_controls.mark(written, controls._replace(fitted=controls.all, judged=controls.all))
+    assert "Metadata_Held_Out" not in written.metadata.columns
+
+
+@pytest.mark.parametrize("folder", ["file/run", "file"])
+def test_a_workdir_that_cannot_be_made_is_refused(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    message = (
+        r"a workdir that cannot be made: got .*file.* \((Not a directory|File exists)\), expected a folder .*; choose"
+    )
+    with pytest.raises(ValueError, match=message):
+        profiling.run(tiny(), tmp_path / folder)
 
 
 def test_controls_that_are_held_out_judge_and_do_not_fit(tmp_path):
@@ -426,8 +581,8 @@ SPOILT = {
         lambda t: t.with_columns(feature_003=pl.when(pl.int_range(pl.len()) == 5).then(None).otherwise("feature_003")),
         "raw",
         (
-            "features that are not finite cannot be used for similarities: got 1 of 1040 values, the first nan in "
-            "feature 'feature_003' of row 5"
+            "variant 'only': features that are not finite cannot be used for similarities: got 1 of 1040 values, the "
+            "first nan in feature 'feature_003' of row 5"
         ),
     ),
     "infinite": (
@@ -435,7 +590,7 @@ SPOILT = {
             feature_003=pl.when(pl.int_range(pl.len()) == 5).then(np.inf).otherwise("feature_003")
         ),
         "spherize",
-        "features that are not finite cannot be used for",
+        "variant 'only': step 1, spherize: features that are not finite cannot be used for",
     ),
     "text": (
         lambda t: t.with_columns(feature_003=pl.lit("bright")),
@@ -445,17 +600,12 @@ SPOILT = {
     "constant under spherizing": (
         lambda t: t.with_columns(feature_003=pl.lit(1.0)),
         "spherize",
-        "ZCA-cor divides by a spread that is zero: got 1 features that do not vary among the 80 controls",
+        "variant 'only': step 1, spherize: ZCA-cor divides by a spread that is zero: got 1 features that do not vary ",
     ),
     "a plate without controls": (
         lambda t: t.filter(~(pl.col("Metadata_Control") & (pl.col("Metadata_Plate") == "plate 1-2"))),
         "on controls",
-        "too few controls to fit to: got 0 in Metadata_Plate 'plate 1-2', expected 2 or more",
-    ),
-    "no replicates": (
-        lambda t: t.filter(pl.col("Metadata_Plate") == "plate 1-1"),
-        "raw",
-        "no row has both a positive and a negative pair",
+        "variant 'only': step 1, mad_robustize: too few controls to fit to: got 0 in Metadata_Plate 'plate 1-2', ",
     ),
 }
 STEPS = {"raw": (), "spherize": ("spherize",), "on controls": ({"name": "mad_robustize", "on": "controls"},)}
@@ -470,6 +620,14 @@ def test_spoilt_tables_are_refused_in_one_line(case, tmp_path):
         profiling.run(loaded, tmp_path / "run")
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_a_plate_without_replicates_has_every_other_score(tmp_path):
+    _table(lambda t: t.filter(pl.col("Metadata_Plate") == "plate 1-1")).write_parquet(tmp_path / "wells.parquet")
+    loaded = tiny(profiles={"path": str(tmp_path / "wells.parquet")}, variants=[("only", ())])
+    found = profiling.run(loaded, tmp_path / "run")["only"]
+    assert found["left_out"]["fraction retrieved"].startswith("no row has both a positive and a negative pair")
+    assert {"NSC", "precision@R"} <= set(found["scores"])
 
 
 def test_an_annotation_is_joined_and_what_lacks_one_is_said(tmp_path, capsys):
@@ -487,7 +645,10 @@ def test_an_annotation_is_joined_and_what_lacks_one_is_said(tmp_path, capsys):
     assert "Metadata_smiles" not in wells.metadata.columns
     known = wells.metadata.filter(pl.col("Metadata_Compound") == "compound 003")["Metadata_MOA"]
     assert set(known) == {"b"}
-    assert "84 wells without annotation" in capsys.readouterr().out
+    assert (
+        "no annotation in a.csv for 84 of 104 wells, such as Metadata_Compound 'compound 006'"
+        in capsys.readouterr().out
+    )
     annotation["columns"] = {"mao": "Metadata_MOA"}
     with pytest.raises(ValueError, match=r"no such column in .*: got 'mao', expected one of name, moa, smiles;"):
         read_wells(loaded)

@@ -56,8 +56,13 @@ def _find(path: str) -> Path:
     for file in (Path(path).expanduser(), *(root / path for root in _ROOTS)):
         if file.is_file():
             return file
-    near = difflib.get_close_matches(path, _available(), 1)
-    advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(_available())} or a file of your own"
+    stems = {Path(name).stem: name for name in _available()}
+    near = difflib.get_close_matches(Path(path).stem, stems, 1, cutoff=0.75)
+    advice = (
+        f"did you mean {stems[near[0]]}?"
+        if near
+        else f"expected one of {', '.join(_available())} or a file of your own"
+    )
     raise FileNotFoundError(f"no config file {path}; {advice}")
 
 
@@ -102,9 +107,19 @@ def _check_unlisted(key: str, known: Mapping[str, Any]) -> None:
     slip = difflib.get_close_matches(name, beside, 1, cutoff=0.8)
     if section and beside and not slip:
         return
-    near = [f"{section}.{slip[0]}"] if slip else difflib.get_close_matches(key, known, 1, cutoff=0.5)
+    near = [f"{section}.{slip[0]}".removeprefix(".")] if slip else _elsewhere(section, name, known)
     advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
     raise ValueError(f"unknown config key {key}; {advice}")
+
+
+def _elsewhere(section: str, name: str, known: Mapping[str, Any]) -> list[str]:
+    """What a key may have meant whose section the config lacks, or a key without a section."""
+    sections = {other.rpartition(".")[0] for other in known} - {""}
+    near = difflib.get_close_matches(section or name, sections, 1, cutoff=0.7)
+    if near and section:
+        beside = [other.removeprefix(f"{near[0]}.") for other in known if other.rpartition(".")[0] == near[0]]
+        return [f"{near[0]}.{(difflib.get_close_matches(name, beside, 1, cutoff=0.8) or [name])[0]}"]
+    return near or difflib.get_close_matches(f"{section}.{name}".removeprefix("."), known, 1, cutoff=0.7)
 
 
 def _fields(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

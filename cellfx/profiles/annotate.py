@@ -20,12 +20,14 @@ class Annotated(NamedTuple):
         num_missing: rows that no annotation has the keys of.
         missing: the different keys of these rows, one row each, in the order of their first rows.
         num_unused: annotations that no row has the keys of.
+        unused: their keys, one row each, named as those of ``missing``.
     """
 
     profiles: Profiles
     num_missing: int
     missing: pl.DataFrame
     num_unused: int
+    unused: pl.DataFrame
 
 
 def annotate(
@@ -69,7 +71,39 @@ def annotate(
     metadata = profiles.metadata.hstack(joined.drop(*places, "found"))
     used = right.select(places).join(left, on=places, how="semi", nulls_equal=match_missing)
     missing = profiles.metadata.select(keys).filter(~found).unique(maintain_order=True)
-    return Annotated(profiles._replace(metadata=metadata), int((~found).sum()), missing, len(annotation) - len(used))
+    unused = right.select(places).join(left, on=places, how="anti", nulls_equal=match_missing)
+    unused = unused.rename(dict(zip(places, keys, strict=True)))
+    num_missing, num_unused = int((~found).sum()), len(annotation) - len(used)
+    return Annotated(profiles._replace(metadata=metadata), num_missing, missing, num_unused, unused)
+
+
+def explained(found: Annotated) -> str:
+    """In words, which rows have no annotation and whether another way of writing their keys would find one."""
+    text = f"{found.num_missing:,} of {len(found.profiles.metadata):,} wells"
+    ours, theirs = found.missing.drop_nulls(), found.unused
+    if not len(ours):
+        return f"{text}, which have no key"
+    alike = _plainly(ours, "ours").join(_plainly(theirs, "theirs"), on=ours.columns, maintain_order="left")
+    if len(alike):
+        ours, theirs = ours[alike["ours"].to_list()], theirs[alike["theirs"].to_list()]
+    text += f", such as {_examples(ours)}"
+    if len(theirs):
+        text += f", where it has {_examples(theirs)}"
+    if not len(alike):
+        return text
+    count = alike["ours"].n_unique()
+    return f"{text}; {count:,} of these keys differ only in capitals, spaces or padding with zeros: write them alike"
+
+
+def _examples(keys: pl.DataFrame) -> str:
+    return " and ".join(" ".join(f"{name} {value!r}" for name, value in row.items()) for row in keys[:2].to_dicts())
+
+
+def _plainly(keys: pl.DataFrame, place: str) -> pl.DataFrame:
+    """Keys as text without what people write differently, A01 is a1, 007 is 7, 7.0 is 7; and a column of places."""
+    text = pl.all().cast(pl.String).str.strip_chars().str.to_lowercase()
+    plain = text.str.replace_all(r"(^|[^0-9.])0+([0-9])", "${1}${2}").str.replace(r"\.0+$", "")
+    return keys.select(plain).with_row_index(place)
 
 
 def _prefixed(name: str) -> str:

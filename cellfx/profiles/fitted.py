@@ -17,6 +17,11 @@ Label = tuple[str | None, ...]
 _DESCRIPTION = "description"
 
 
+def columns(by: Sequence[str] | str) -> tuple[str, ...]:
+    """Names of columns, where a text is one name."""
+    return (by,) if isinstance(by, str) else tuple(by)
+
+
 def reference(
     profiles: Profiles, by: Sequence[str], controls: np.ndarray | None
 ) -> tuple[tuple[Label, ...], list[np.ndarray]]:
@@ -53,7 +58,7 @@ def reference(
         if len(group) < 2:
             what = "rows" if controls is None else "controls"
             raise ValueError(
-                f"too few {what} to fit to: got {len(group)} in {_spoken(by, label)}, expected 2 or more; leave it "
+                f"too few {what} to fit to: got {len(group)} in {spoken(by, label)}, expected 2 or more; leave it "
                 f"out, or fit all {'groups' if by else 'rows'} together"
             )
     return labels, rows
@@ -78,8 +83,8 @@ def assign(profiles: Profiles, by: Sequence[str], labels: Sequence[Label]) -> li
     for label in found:
         if label not in places:
             raise ValueError(
-                f"nothing was fitted to this group: got {_spoken(by, label)}, expected one of "
-                f"{', '.join(_spoken(by, known) for known in labels[:5])}{' ...' if len(labels) > 5 else ''}; fit it, "
+                f"nothing was fitted to this group: got {spoken(by, label)}, expected one of "
+                f"{', '.join(spoken(by, known) for known in labels[:5])}{' ...' if len(labels) > 5 else ''}; fit it, "
                 "or fit without groups to apply it anywhere"
             )
     return [(places[label], rows) for label, rows in zip(found, members, strict=True)]
@@ -145,5 +150,6 @@ def _labels(profiles: Profiles, by: Sequence[str], members: Sequence[np.ndarray]
     return tuple(zip(*(first[name].cast(str).to_list() for name in by), strict=True))
 
 
-def _spoken(by: Sequence[str], label: Label) -> str:
+def spoken(by: Sequence[str], label: Label) -> str:
+    """A group in words."""
     return ", ".join(f"{name} {value!r}" for name, value in zip(by, label, strict=True)) or "all rows together"

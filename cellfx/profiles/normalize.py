@@ -44,7 +44,7 @@ class Normalization(NamedTuple):
 def fit(
     profiles: Profiles,
     method: str = "mad_robustize",
-    by: Sequence[str] = ("Metadata_Plate",),
+    by: Sequence[str] | str = ("Metadata_Plate",),
     controls: np.ndarray | None = None,
     epsilon: float = 1e-18,
 ) -> Normalization:
@@ -60,8 +60,8 @@ def fit(
         method: "standardize" (mean and standard deviation, with n in the denominator), "robustize" (median and
             distance between the quartiles), "mad_robustize" (median and 1.4826 times the median absolute deviation)
             or "centre" (mean, not divided: batches are brought to one mean).
-        by: metadata columns; rows that agree in them are normalised together. None at all, (): all rows are one group,
-            and only then can the result be applied to plates that it was not fitted to.
+        by: metadata columns, or one; rows that agree in them are normalised together. None at all, (): all rows are
+            one group, and only then can the result be applied to plates that it was not fitted to.
         controls: (N,) bool, the rows to fit to, for instance negative controls. None: all.
         epsilon: added to the spread of "mad_robustize".
 
@@ -70,10 +70,11 @@ def fit(
     """
     if method not in METHODS:
         raise ValueError(f"unknown method: got {method!r}, expected one of {', '.join(METHODS)}; choose one of them")
+    by = fitted.columns(by)
     labels, groups = fitted.reference(profiles, by, controls)
     pairs = [_centre_and_scale(profiles.features[rows], method, epsilon) for rows in groups]
     centre, scale = (np.stack(parts) for parts in zip(*pairs, strict=True))
-    return Normalization(method, tuple(by), labels, profiles.names, centre, scale)
+    return Normalization(method, by, labels, profiles.names, centre, scale)
 
 
 def apply(normalization: Normalization, profiles: Profiles) -> Profiles:

@@ -47,7 +47,7 @@ def scan(path: Path | str) -> pl.LazyFrame:
         rows, and must not have any further down.
 
     Raises:
-        ValueError: files of no known kind or of several, or a file that is not what its name says.
+        ValueError: files of no known kind or of several, a file of no bytes, or one that is not what its name says.
         FileNotFoundError: nothing is there.
     """
     return _open(path, _ROWS_TO_GUESS_TYPES)
@@ -55,6 +55,8 @@ def scan(path: Path | str) -> pl.LazyFrame:
 
 def _open(path: Path | str, rows_to_guess: int | None) -> pl.LazyFrame:
     files, kind = _find(path)
+    if kind not in _WHOLE:
+        _check_not_empty(files)
     if kind == ".parquet":
         return _scan_parquet(files, Path(path))
     if kind in _SEPARATORS:
@@ -84,7 +86,13 @@ def _scan_text(files: Sequence[Path], separator: str, rows_to_guess: int | None)
         )
 
     # A feature whose first values happen to be whole is not one of whole numbers.
-    schema = scan().collect_schema()
+    try:
+        schema = scan().collect_schema()
+    except pl.exceptions.NoDataError as error:
+        raise ValueError(
+            f"an empty table: got nothing in {files[0]}, expected a line of names and rows; write it again, or leave "
+            "it out"
+        ) from error
     whole = {name: pl.Float64() for name, kind in schema.items() if kind.is_integer() and not name.startswith(METADATA)}
     return scan(**whole)
 
@@ -123,6 +131,15 @@ def _find(path: Path | str) -> tuple[list[Path], str]:
             "whose names are known by their paths; name the folder"
         )
     return files, kinds[0]
+
+
+def _check_not_empty(files: Sequence[Path]) -> None:
+    for file in files:
+        if not file.stat().st_size:
+            raise ValueError(
+                f"an empty table: got {file} with 0 bytes, expected a line of names and rows; write it again, or leave "
+                "it out"
+            )
 
 
 def _kind(path: Path) -> str:

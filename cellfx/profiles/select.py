@@ -8,10 +8,12 @@ look at to some rows, for instance the negative controls. All are those of pycyt
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellfx.profiles import fitted
 from cellfx.profiles.correlate import correlations
 from cellfx.profiles.table import Profiles, groups, take, take_features
 
@@ -21,6 +23,13 @@ BLOCKLIST = tuple(
     + [f"Nuclei_Granularity_{size}_{stain}" for size in (14, 15, 16) for stain in _STAINS]
 )
 """Features of CellProfiler that are known to be noise: Way 2019, doi:10.6084/m9.figshare.10255811."""
+
+
+Operation = str | tuple[str, Mapping[str, Any]]
+USUAL: tuple[Operation, ...] = (("drop_na_columns", {"cutoff": 0.0}), "variance_threshold", "correlation_threshold")
+"""What is done where no operations are named. Not a value may be missing, since neither spherizing nor similarities
+take missing ones; otherwise as the operations are by default."""
+_KIND = "selection"
 
 
 class Selection(NamedTuple):
@@ -36,13 +45,14 @@ class Selection(NamedTuple):
 
 
 def select(
-    profiles: Profiles, operations: Sequence[str | tuple[str, Mapping[str, Any]]], rows: np.ndarray | None = None
+    profiles: Profiles, operations: Operation | Sequence[Operation] = USUAL, rows: np.ndarray | None = None
 ) -> tuple[Profiles, Selection]:
     """Keeps the features that pass all operations.
 
     Args:
         profiles: N rows.
-        operations: names of functions of this file, or (name, arguments), in the order in which they are done.
+        operations: names of functions of this file, or (name, arguments), in the order in which they are done; also a
+            single one.
         rows: (N,) bool or (M,) int, the rows that the operations look at. None: all.
 
     Returns:
@@ -53,7 +63,7 @@ def select(
     """
     seen = profiles if rows is None else take(profiles, rows)
     dropped: dict[str, str] = {}
-    for operation in operations:
+    for operation in _listed(operations):
         name, arguments = (operation, {}) if isinstance(operation, str) else operation
         if name not in OPERATIONS:
             raise ValueError(
@@ -75,6 +85,21 @@ def select(
         dropped |= {feature: f"{name}: {reason}" for feature, reason in reasons.items()}
         seen = take_features(seen, kept)
     return take_features(profiles, seen.names), Selection(seen.names, dropped)
+
+
+def save(selection: Selection, path: Path | str) -> None:
+    """Writes it to a ``.npz`` with JSON inside; nothing is pickled."""
+    fitted.save(path, _KIND, {}, selection._asdict())
+
+
+def load(path: Path | str) -> Selection:
+    """Reads what ``save`` wrote.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    _, description = fitted.load(path, _KIND)
+    return Selection(tuple(description["kept"]), description["dropped"])
 
 
 def variance_threshold(profiles: Profiles, min_variance: float = 1e-6) -> Selection:
@@ -187,6 +212,12 @@ OPERATIONS: dict[str, Callable[..., Selection]] = {
         noise_removal,
     )
 }
+
+
+def _listed(operations: Operation | Sequence[Operation]) -> Sequence[Operation]:
+    """Operations, of which a single one may stand for itself."""
+    single = isinstance(operations, str) or (len(operations) == 2 and isinstance(operations[1], Mapping))
+    return [operations] if single else operations
 
 
 def _divide(profiles: Profiles, dropped: np.ndarray, reason: Callable[[int], str]) -> Selection:

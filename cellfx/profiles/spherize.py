@@ -68,7 +68,7 @@ def fit(
     profiles: Profiles,
     controls: np.ndarray | None,
     method: str = "ZCA-cor",
-    by: Sequence[str] = (),
+    by: Sequence[str] | str = (),
     epsilon: float = 1e-12,
     unseen: str = "smallest",
 ) -> Spherizing:
@@ -78,8 +78,8 @@ def fit(
         profiles: N rows.
         controls: (N,) bool, negative controls. None: all rows.
         method: one of ``METHODS``.
-        by: metadata columns, for instance the batch; each group is mapped by its own controls. None at all, (): one
-            map, which can be applied to any profiles.
+        by: metadata columns or one, for instance the batch; each group is mapped by its own controls. None at all, ():
+            one map, which can be applied to any profiles.
         epsilon: added to the variances, in units of the features squared, or of a feature's variance for -cor. The
             controls' variances become l / (l + epsilon), so that the default only limits what has next to none. Raise
             it where directions of small variance are noise.
@@ -89,13 +89,14 @@ def fit(
         ValueError: an unknown method, NaN or infinite features, a group with fewer than two controls, controls that
             do not vary at all, or for -cor a feature that does not vary among the controls of a group.
     """
+    by = fitted.columns(by)
     _check(profiles, method, by, epsilon, unseen)
     labels, groups = fitted.reference(profiles, by, controls)
     maps = [_map(profiles, rows, method, epsilon, unseen) for rows in groups]
     centre, weights, ranks = (np.stack(parts) for parts in zip(*maps, strict=True))
     components = tuple(f"PC{i + 1}" for i in range(weights.shape[2]))
     outputs = components if method.startswith("PCA") else profiles.names
-    return Spherizing(method, tuple(by), labels, profiles.names, outputs, centre, weights, ranks)
+    return Spherizing(method, by, labels, profiles.names, outputs, centre, weights, ranks)
 
 
 def apply(spherizing: Spherizing, profiles: Profiles) -> Profiles:

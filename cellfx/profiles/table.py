@@ -86,7 +86,7 @@ def split_columns(names: Sequence[str], features: str | None = None) -> tuple[li
     others = {name: name if name.startswith(METADATA) else METADATA + name for name in names if name not in set(chosen)}
     if not chosen:
         raise ValueError(
-            f"a table without features: got the columns {_few(names)}, expected at least one that does not start with "
+            f"a table without features: got the columns {few(names)}, expected at least one that does not start with "
             f"{METADATA}{f' and in which {features!r} is found' if features else ''}; give the regular expression that "
             "names the features"
         )
@@ -115,7 +115,7 @@ def check_finite(profiles: Profiles, purpose: str) -> None:
         raise ValueError(
             f"features that are not finite cannot be used for {purpose}: got {int(np.sum(~finite))} of "
             f"{finite.size} values, the first {profiles.features[row, column]} in feature {profiles.names[column]!r} "
-            f"of row {row}, expected finite numbers; select features with drop_na_columns or take out these rows"
+            f"of row {row}, expected finite numbers; {_advice(finite, np.isinf(profiles.features).any())}"
         )
 
 
@@ -150,18 +150,18 @@ def take_features(profiles: Profiles, names: Sequence[str]) -> Profiles:
     unknown = [name for name in names if name not in places]
     if unknown:
         raise ValueError(
-            f"features that are not there: got {_few(unknown)}, expected some of {_few(profiles.names)}; correct the "
+            f"features that are not there: got {few(unknown)}, expected some of {few(profiles.names)}; correct the "
             "names"
         )
     return profiles._replace(features=profiles.features[:, [places[name] for name in names]], names=tuple(names))
 
 
-def groups(metadata: pl.DataFrame, by: Sequence[str]) -> list[np.ndarray]:
+def groups(metadata: pl.DataFrame, by: Sequence[str] | str) -> list[np.ndarray]:
     """Rows that agree in some columns; missing values agree with each other.
 
     Args:
         metadata: N rows.
-        by: names of the columns. None at all: one group of all rows.
+        by: names of the columns; a text is one name. None at all: one group of all rows.
 
     Returns:
         The groups in the order of their first rows, each (n,) int places of its rows, rising.
@@ -169,10 +169,11 @@ def groups(metadata: pl.DataFrame, by: Sequence[str]) -> list[np.ndarray]:
     Raises:
         ValueError: a column that is not there.
     """
+    by = [by] if isinstance(by, str) else by
     unknown = [name for name in by if name not in metadata.columns]
     if unknown:
         raise ValueError(
-            f"no such metadata: got {_few(unknown)}, expected some of {_few(metadata.columns)}; correct the name, or "
+            f"no such metadata: got {few(unknown)}, expected some of {few(metadata.columns)}; correct the name, or "
             "annotate the profiles first"
         )
     if not by:
@@ -219,6 +220,17 @@ def level_path(folder: Path | str, name: str, level: str) -> Path:
     return Path(folder) / f"{name}{SUFFIXES[level]}.parquet"
 
 
+def _advice(finite: np.ndarray, infinite: bool) -> str:
+    """What can be done about (N, D) bool that are not all true."""
+    rows, columns = int((~finite.all(axis=1)).sum()), int((~finite.all(axis=0)).sum())
+    where = f"they are in {columns} of {finite.shape[1]} features and {rows} of {finite.shape[0]} rows: "
+    if columns == finite.shape[1]:
+        return where + ("take out these rows" if rows < len(finite) else "fill them in before, as nothing here does")
+    step = "{'name': 'select', 'operations': (('drop_na_columns', {'cutoff': 0.0}),)}"
+    first = "make infinite values missing (NaN), then " if infinite else ""
+    return f"{where}{first}drop the features, in a config by the step {step}, or take out the rows"
+
+
 def _numbers(column: pl.Series) -> np.ndarray:
     """(N,) float64."""
     if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
@@ -236,5 +248,6 @@ def _numbers(column: pl.Series) -> np.ndarray:
     return numbers.fill_null(np.nan).to_numpy()
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
     return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -77,6 +77,11 @@ def test_the_last_of_two_values_counts(path):
         ("model.bta", "4", "unknown config key model.bta; did you mean model.beta?"),
         ("train.step", "4", "unknown config key train.step; did you mean train.steps?"),
         ("modle.beta", "4", "unknown config key modle.beta; did you mean model.beta?"),
+        ("moddel.beta", "4", "unknown config key moddel.beta; did you mean model.beta?"),
+        ("tain.stps", "4", "unknown config key tain.stps; did you mean train.steps?"),
+        ("tain.seed", "4", "unknown config key tain.seed; did you mean train.seed?"),
+        ("tain", "4", "unknown config key tain; did you mean train?"),
+        ("zzz.x", "4", "unknown config key zzz.x; expected one of model.beta, model.clip, "),
         ("q", "4", "unknown config key q; expected one of model.beta, model.clip, model.empty, model.filters, "),
         ("model", "4", "config key model is a section, got a value for it; expected one of model.beta, "),
         ("train.steps", "1.5", "wrong type for config key train.steps: got '1.5'; expected int, such as 10"),
@@ -132,6 +137,23 @@ def test_a_missing_config_file_names_the_nearest():
     with pytest.raises(FileNotFoundError) as error:
         config.load("configs/tcave.py")
     assert str(error.value) == "no config file configs/tcave.py; did you mean configs/tcvae.py?"
+
+
+def test_a_field_beside_the_sections_is_named_without_a_dot():
+    with pytest.raises(ValueError, match=r"^unknown config key varients; did you mean variants\?$"):
+        config.load("configs/profile_simulated.py:tiny", [("varients", "()")])
+
+
+@pytest.mark.parametrize("name", ["configs/nope.py", "nope", "configs/profile_foo.py"])
+def test_a_config_file_that_is_like_no_other_is_not_taken_for_one(name):
+    with pytest.raises(FileNotFoundError, match=rf"^no config file {name}; expected one of configs/cell_filter\.py, "):
+        config.load(name)
+
+
+@pytest.mark.parametrize("name", ["profile_jmp.py", "config/profile_jump.py", "profile_jump"])
+def test_a_config_file_is_found_near_whatever_its_folder(name):
+    with pytest.raises(FileNotFoundError, match=r"did you mean configs/profile_jump\.py\?$"):
+        config.load(name)
 
 
 def test_without_a_config_the_shipped_ones_are_listed():

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cellfx.profiles.annotate import annotate
+from cellfx.profiles.annotate import annotate, explained
 from cellfx.profiles.reading import read
 from cellfx.profiles.table import Profiles
 
@@ -39,6 +39,28 @@ def test_rows_get_what_is_known_of_them():
     assert result.num_missing == 2
     assert result.missing.rows() == [(9, "A01"), (None, "A01")]
     assert result.num_unused == 2
+    assert result.unused.rows() == [("8", "A02")]  # the other has no plate
+
+
+def test_keys_that_find_nothing_are_shown_beside_those_that_are_there():
+    def told(plates, wells_of):
+        return explained(annotate(wells(), pl.DataFrame({"Plate": plates, "well": wells_of, "x": "c"}), KEYS))
+
+    start = "5 of 5 wells, such as Metadata_Plate "
+    assert told(["07", "7.0"], ["a1 ", "A2"]) == (
+        f"{start}7 Metadata_Well 'A01' and Metadata_Plate 7 Metadata_Well 'A02', where it has Metadata_Plate '07' "
+        "Metadata_Well 'a1 ' and Metadata_Plate '7.0' Metadata_Well 'A2'; 2 of these keys differ only in capitals, "
+        "spaces or padding with zeros: write them alike"
+    )
+    assert told(["70"], ["A10"]) == (
+        f"{start}7 Metadata_Well 'A01' and Metadata_Plate 8 Metadata_Well 'A01', where it has Metadata_Plate '70' "
+        "Metadata_Well 'A10'"
+    )
+    nothing = annotate(wells(), platemap()[:2], KEYS)
+    shown = "Metadata_Plate 8 Metadata_Well 'A01' and Metadata_Plate 9 Metadata_Well 'A01'"
+    assert explained(nothing) == f"3 of 5 wells, such as {shown}"
+    unknown = wells()._replace(metadata=wells().metadata.with_columns(Metadata_Plate=None))
+    assert explained(annotate(unknown, platemap(), KEYS)) == "5 of 5 wells, which have no key"
 
 
 def test_keys_of_one_name():

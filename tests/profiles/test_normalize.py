@@ -170,3 +170,11 @@ def test_bad_input(tmp_path):
             normalize.load(tmp_path / f"{name}.npz")
     with pytest.raises(ValueError, match="no saved normalization: got another kind in"):
         normalize.load(tmp_path / "kind.npz")
+
+
+def test_one_column_groups_as_a_list_of_one():
+    profiles = plates()
+    for found, expected in zip(
+        normalize.fit(profiles, by="Metadata_Plate"), normalize.fit(profiles, by=["Metadata_Plate"]), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)

@@ -132,3 +132,21 @@ def test_bad_input(tmp_path):
     np.savez(tmp_path / "e.npz", features=np.zeros((1, 2)))
     with pytest.raises(ValueError, match=r"DeepProfiler's files are read by the folder: got .*e.npz, expected the fol"):
         scan(tmp_path / "e.npz")
+
+
+@pytest.mark.parametrize("name", ["e.csv", "e.tsv", "e.csv.gz", "e.parquet"])
+def test_a_file_of_no_bytes_is_refused(name, tmp_path):
+    (tmp_path / name).write_bytes(b"")
+    table().write_csv(tmp_path / "a.csv")
+    with pytest.raises(
+        ValueError, match=rf"an empty table: got .*{name} with 0 bytes, expected a line of names and rows"
+    ):
+        read(tmp_path / name)
+
+
+def test_a_packed_file_of_nothing_is_refused(tmp_path):
+    (tmp_path / "e.csv.gz").write_bytes(gzip.compress(b""))
+    with pytest.raises(
+        ValueError, match=r"an empty table: got nothing in .*e.csv.gz, expected a line of names and rows"
+    ):
+        scan(tmp_path / "e.csv.gz")

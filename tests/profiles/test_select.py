@@ -159,3 +159,26 @@ def test_bad_input():
         selecting.correlation_threshold(profiles, method="spearman")
     with pytest.raises(ValueError, match="no such metadata: got 'Metadata_x'"):
         selecting.noise_removal(profiles, ["Metadata_x"])
+
+
+def test_one_operation_stands_for_itself_and_none_for_the_usual():
+    """x0 has a missing value, x1 is constant, x3 repeats x2."""
+    x = np.random.default_rng(0).normal(size=(50, 5))
+    x[0, 0], x[:, 1], x[:, 3] = np.nan, 1.0, x[:, 2]
+    profiles = Profiles(x, tuple(f"x{i}" for i in range(5)), pl.DataFrame({"Metadata_t": range(50)}))
+    chosen, selection = select(profiles)
+    assert chosen.names == selection.kept == ("x2", "x4")
+    assert [reason.partition(":")[0] for reason in selection.dropped.values()] == [
+        *("drop_na_columns", "variance_threshold", "correlation_threshold")
+    ]
+    listed = select(profiles, ["variance_threshold"])[1]
+    assert select(profiles, "variance_threshold")[1] == listed
+    for one in (("drop_na_columns", {"cutoff": 0.0}), ["drop_na_columns", {"cutoff": 0.0}]):
+        assert select(profiles, one)[1].kept == ("x1", "x2", "x3", "x4")
+    assert len(select(profiles, ["drop_na_columns", "variance_threshold"])[1].kept) == 4
+
+
+def test_a_selection_is_read_as_it_was_written(tmp_path):
+    selection = selecting.Selection(("a", "c"), {"b": "it is listed"})
+    selecting.save(selection, tmp_path / "select.npz")
+    assert selecting.load(tmp_path / "select.npz") == selection

@@ -235,3 +235,10 @@ def test_bad_input():
         spherize.fit(profiles._replace(features=np.ones((200, 15))), None, "ZCA")
     with pytest.raises(ValueError, match="other features than it was fitted to: got 14, of which 0 are new"):
         spherize.apply(fitted, take_features(profiles, profiles.names[1:]))
+
+
+def test_one_column_groups_as_a_list_of_one():
+    profiles, is_control = wells()
+    found, expected = (spherize.fit(profiles, is_control, by=by) for by in ("Metadata_Batch", ["Metadata_Batch"]))
+    assert found.by == expected.by == ("Metadata_Batch",)
+    np.testing.assert_array_equal(found.weights, expected.weights)

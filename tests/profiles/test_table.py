@@ -1,4 +1,5 @@
 import datetime
+import re
 
 import numpy as np
 import polars as pl
@@ -78,6 +79,27 @@ def test_check_finite():
         check_finite(small()._replace(features=np.array([[np.inf, 0], [0, 0], [0, 0]])), "scores")
 
 
+@pytest.mark.parametrize(
+    ("features", "advice"),
+    [
+        (
+            [[1, 2], [3, np.nan]],
+            "1 of 2 features and 1 of 2 rows: drop the features, in a config by the step {'name': 's",
+        ),
+        (
+            [[1, 2], [3, np.inf]],
+            "1 of 2 features and 1 of 2 rows: make infinite values missing (NaN), then drop the fea",
+        ),
+        ([[1, 2], [np.nan, np.nan]], "2 of 2 features and 1 of 2 rows: take out these rows"),
+        ([[1, np.nan], [np.nan, 2]], "2 of 2 features and 2 of 2 rows: fill them in before, as nothing here does"),
+    ],
+)
+def test_what_can_be_done_about_missing_values_is_said(features, advice):
+    profiles = Profiles(np.array(features, float), ("x", "y"), pl.DataFrame({"Metadata_t": [0, 1]}))
+    with pytest.raises(ValueError, match=f"expected finite numbers; they are in {re.escape(advice)}"):
+        check_finite(profiles, "scores")
+
+
 def test_take():
     assert take(small(), np.array([2, 0])).metadata["Metadata_Well"].to_list() == ["A02", "A01"]
     np.testing.assert_array_equal(take(small(), np.array([False, True, False])).features, [[3, 4]])
@@ -127,3 +149,10 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
         write(small()._replace(features=np.zeros((2, 2))), path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["p.parquet"]
+
+
+def test_one_column_groups_as_a_list_of_one():
+    for found, expected in zip(
+        groups(small().metadata, "Metadata_Plate"), groups(small().metadata, ["Metadata_Plate"]), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)

@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from cellfx.profiles.treatments import highest_dose, known, shared
+from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.treatments import at_highest_dose, known, named, shared
 
 TABLE = pl.DataFrame(
     {
@@ -16,7 +17,7 @@ TABLE = pl.DataFrame(
 
 
 def test_the_highest_dose_of_every_compound_is_taken():
-    found = highest_dose(TABLE, "Metadata_Compound", "Metadata_Dose").tolist()
+    found = at_highest_dose(TABLE, "Metadata_Compound", "Metadata_Dose").tolist()
     assert found == [False, True, True, True, False, True, False, True, True]
 
 
@@ -33,10 +34,18 @@ def test_a_mechanism_counts_by_its_compounds(least, rows):
 
 def test_doses_must_be_numbers():
     with pytest.raises(ValueError, match="doses that are no numbers: got String in Metadata_MOA, expected numbers"):
-        highest_dose(TABLE, "Metadata_Compound", "Metadata_MOA")
+        at_highest_dose(TABLE, "Metadata_Compound", "Metadata_MOA")
 
 
 @pytest.mark.parametrize("call", [lambda t: known(t, "Metadata_X"), lambda t: shared(t, "Metadata_MOA", "Metadata_X")])
 def test_an_unknown_column_is_named(call):
     with pytest.raises(ValueError, match="no such column: got 'Metadata_X', expected one of Metadata_Compound, "):
         call(TABLE)
+
+
+def test_a_treatment_has_a_value_in_every_column():
+    columns = Columns(("Metadata_Compound", "Metadata_Dose"), "Metadata_Compound")
+    expected = [True, True, True, True, False, False, False, True, True]
+    assert named(TABLE, columns).tolist() == expected
+    missing = TABLE.with_columns(pl.col("Metadata_Dose").fill_null(float("nan")))
+    assert named(missing, columns).tolist() == expected

@@ -1,0 +1,117 @@
+"""What a run of ``bin/profile`` found odd in its wells and went on all the same: a line each, shown on its page."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cellfx.profile_controls import Controls
+from cellfx.profiles import fitted, treatments
+from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.spherize import Spherizing
+from cellfx.profiles.table import Profiles, few, groups
+from cellfx.profiles.variant import Fit
+
+NO_FEATURE = re.compile(
+    r"(^|_)((Image|Object|Table)Number|Number_Object_Number|id)$|Index$|^(Unnamed: \d+)?$", re.IGNORECASE
+)
+"""Names of columns that count or identify: CellProfiler's numbers of images, objects and tables, ids, indices."""
+
+
+def counted(wells: Profiles, controls: Controls, columns: Columns) -> str:
+    """How many wells were read, with what."""
+    plates, held_out = wells.metadata[columns.plate].n_unique(), int(controls.held_out.sum())
+    return (
+        f"{len(wells.features):,} wells with {len(wells.names):,} features on {plates:,} plates, "
+        f"{int(controls.all.sum()):,} of them negative controls{f', {held_out:,} held out' if held_out else ''}"
+    )
+
+
+def of_wells(wells: Profiles, controls: Controls, columns: Columns, features: str | None) -> list[str]:
+    """Plates without a negative control, and columns that became features and hardly are any.
+
+    Args:
+        wells: N rows.
+        controls: among them.
+        columns: of the metadata.
+        features: regular expression by which the config names the features.
+    """
+    found = []
+    bare = [rows for rows in groups(wells.metadata, [columns.plate]) if not controls.all[rows].any()]
+    if bare:
+        plates = [str(wells.metadata[columns.plate][int(rows[0])]) for rows in bare]
+        found.append(
+            f"no negative control on {_number(len(bare), 'plate')} with {_number(sum(map(len, bare)), 'well')}: "
+            f"{', '.join(plates[:3])}{' ...' if len(plates) > 3 else ''}; what compares with the controls of a plate "
+            "leaves them out"
+        )
+    doubtful = [name for name in wells.names if NO_FEATURE.search(name)]
+    if doubtful and features is None:
+        found.append(
+            f"{_number(len(doubtful), 'feature')} of {len(wells.names):,} named like a counter or an id: "
+            f"{few(doubtful)}; leave them out with profiles.features, a regular expression that only features match, "
+            "or begin their names with Metadata_"
+        )
+    return found
+
+
+def of_steps(name: str, fit: Fit, controls: Controls) -> list[str]:
+    """Steps that make the controls alike which scores compare with.
+
+    Args:
+        name: of the variant.
+        fit: its steps.
+        controls: among its wells.
+    """
+    if controls.held_out.any():
+        return []
+    found = []
+    for part in fit.fitted:
+        if not isinstance(part, Spherizing):
+            continue
+        counts = {int(rows[0]): int(controls.fitted[rows].sum()) for rows in groups(fit.wells.metadata, part.by)}
+        small = [row for row, count in counts.items() if count <= len(part.names)]
+        if small:
+            row = min(small, key=counts.__getitem__)
+            label = tuple(str(fit.wells.metadata[column][row]) for column in part.by)
+            where = f" in {fitted.spoken(part.by, label)}, one of {len(small)} such groups" if part.by else ""
+            found.append(
+                f"{name}: fitted on {counts[row]} controls{where}, which are no more than the {len(part.names)} "
+                "features, so that these controls are alike by construction; scores against them say less than they "
+                "seem; hold some out with controls.held_out"
+            )
+    return found
+
+
+def of_treatments(untreated: int, metadata: pl.DataFrame, columns: Columns, rules: Mapping[str, Any]) -> list[str]:
+    """Wells that are no treatment, and treatments that are not compared.
+
+    Args:
+        untreated: wells that are no controls and have no treatment.
+        metadata: of all treatments.
+        columns: of the metadata.
+        rules: arguments of ``treatments.compared``, by which one treatment or more is.
+    """
+    found = []
+    if untreated:
+        found.append(
+            f"no treatment in {_number(untreated, 'well')} that are no controls: nothing in "
+            f"{' or '.join(columns.treatment)}; they are left out of the treatments"
+        )
+    doses = {name: value for name, value in rules.items() if name == "highest_dose"}
+    high, taken = (int(np.sum(treatments.compared(metadata, columns, **each))) for each in (doses, rules))
+    reasons = []
+    if high < len(metadata):
+        reasons.append(f"{len(metadata) - high:,} are no highest dose of a compound (compared.highest_dose)")
+    if taken < high:
+        size = rules["mechanism_size"]
+        reasons.append(f"{high - taken:,} have no mechanism of {size} compounds or more (compared.mechanism_size)")
+    if reasons:
+        found.append(f"{taken:,} of {len(metadata):,} treatments are compared: {' and '.join(reasons)}")
+    return found
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

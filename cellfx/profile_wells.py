@@ -1,0 +1,122 @@
+"""Wells as the config of ``bin/profile`` describes them: read or drawn, annotated, looked at, controls told apart."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cellfx import profile_controls
+from cellfx.experiment import say
+from cellfx.profile_controls import Controls
+from cellfx.profiles import aggregate, annotate, reading, simulated, treatments
+from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.table import METADATA, Profiles
+from cellfx.settings import call, check_call
+
+
+def read_columns(given: Mapping[str, Any]) -> Columns:
+    """The config section ``columns``; a treatment of one column may be its name alone."""
+    columns = call(Columns, "columns", given)
+    treatment = columns.treatment
+    return columns._replace(treatment=(treatment,) if isinstance(treatment, str) else tuple(treatment))
+
+
+def read_wells(settings: Mapping[str, Any], columns: Columns) -> tuple[Profiles, Controls]:
+    """Wells as the config describes them, annotated, and which of them are negative controls.
+
+    With a section ``aggregate`` the table is one of cells, read a part at a time.
+
+    Raises:
+        ValueError: tables that cannot be read or joined or are empty, columns that they lack, a well that is there
+            twice, or as ``profile_controls.find``.
+    """
+    given = dict(settings["profiles"])
+    if "simulated" in given:
+        drawn = dict(given["simulated"])
+        sizes = call(simulated.Sizes, "profiles.simulated.sizes", drawn.pop("sizes", {}))
+        wells = call(simulated.simulated, "profiles.simulated", {**drawn, "sizes": sizes})
+    elif "aggregate" in settings:
+        check_call(reading.read, "profiles", given)
+        how = {"features": given.get("features"), **settings["aggregate"]}
+        wells = call(aggregate.aggregate_lazily, "aggregate", how, reading.scan(given["path"]))
+    else:
+        wells = call(reading.read, "profiles", given)
+    if not len(wells.metadata):
+        raise ValueError(
+            f"a table without rows: got {given.get('path')} with {len(wells.names)} features of 0 wells, expected a "
+            "row for each well; name another table in profiles.path"
+        )
+    tables = settings.get("annotate", ())
+    for table in [tables] if isinstance(tables, Mapping) else tables:
+        wells = call(_annotated, "annotate", table, wells)
+    _check_columns(wells.metadata, columns)
+    treatments.check_labels(wells.metadata, columns)
+    if columns.well is not None and "aggregate" not in settings:
+        _check_once(wells.metadata, columns.plate, columns.well)
+    return wells, call(profile_controls.find, "controls", settings["controls"], wells.metadata, columns.plate)
+
+
+def _check_columns(metadata: pl.DataFrame, columns: Columns) -> None:
+    for name, value in columns._asdict().items():
+        for column in (value,) if isinstance(value, str) else value if name == "treatment" else ():
+            if column not in metadata.columns:
+                raise ValueError(
+                    f"no such column: got columns.{name} {column!r}, expected one of {', '.join(metadata.columns)}; "
+                    "correct it, or annotate the profiles"
+                )
+
+
+def _check_once(metadata: pl.DataFrame, plate: str, well: str) -> None:
+    counts = metadata.drop_nulls([plate, well]).group_by(plate, well, maintain_order=True).len()
+    twice = counts.filter(pl.col("len") > 1)
+    if len(twice):
+        first = twice.row(0)
+        raise ValueError(
+            f"wells that are there more than once: got {len(twice):,} of {len(counts):,}, such as {plate} "
+            f"{first[0]!r}, {well} {first[1]!r} in {first[2]} rows, expected one row for each; leave rows out, pool "
+            "them by the section aggregate, give every plate a name of its own, or set columns.well to None"
+        )
+
+
+def _annotated(
+    wells: Profiles,
+    path: str,
+    on: Mapping[str, str] | Sequence[str] | str,
+    columns: Mapping[str, str] | Sequence[str] | str,
+) -> Profiles:
+    """Joins some columns of a table, {its name: name as metadata}; what has no annotation is said.
+
+    Names alone stand for both: keys and columns that are called the same, but for ``Metadata_``.
+    """
+    table = reading.scan(path).collect()
+    on = on if isinstance(on, Mapping) else {name: _theirs(name, table.columns) for name in _names(on)}
+    columns = columns if isinstance(columns, Mapping) else {name: _prefixed(name) for name in _names(columns)}
+    unknown = [name for name in (*on.values(), *columns) if name not in table.columns]
+    if unknown:
+        raise ValueError(
+            f"no such column in {path}: got {unknown[0]!r}, expected one of {', '.join(table.columns)}; correct "
+            "annotate"
+        )
+    keys = {name: _prefixed(name) for name in on.values()}
+    chosen = table.select([pl.col(name).alias(new) for name, new in {**keys, **columns}.items()]).unique(
+        maintain_order=True
+    )
+    found = annotate.annotate(wells, chosen, {ours: keys[theirs] for ours, theirs in on.items()})
+    if found.num_missing:
+        say(f"no annotation in {Path(path).name} for {annotate.explained(found)}")
+    return found.profiles
+
+
+def _names(given: Sequence[str] | str) -> Sequence[str]:
+    return [given] if isinstance(given, str) else given
+
+
+def _prefixed(name: str) -> str:
+    return name if name.startswith(METADATA) else METADATA + name
+
+
+def _theirs(name: str, known: Sequence[str]) -> str:
+    """What a column is called in a table of annotations, which may lack the prefix or have it."""
+    others = (name, name.removeprefix(METADATA), _prefixed(name))
+    return next((other for other in others if other in known), name)

@@ -1,0 +1,234 @@
+"""A variant: the steps that wells go through one after another, kept so that the wells of new plates go the same way.
+
+    wells = variant.apply("runs/jump/profiles/spherized", reading.read("new_plate.parquet"))
+
+What was fitted to all plates together, or to batches, is applied as it is. What was fitted plate by plate is fitted
+anew, to the new plates themselves: that is what a step by plate means. Negative controls of the new plates are needed
+for steps by plate that fit on controls, and for no others.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cellfx.profiles import fitted, normalize, select, spherize
+from cellfx.profiles.normalize import Normalization
+from cellfx.profiles.select import Selection
+from cellfx.profiles.spherize import Spherizing
+from cellfx.profiles.table import METADATA, Profiles, few, level_path, take_features, write
+
+KINDS = (*normalize.METHODS, "select", "spherize")
+HELD_OUT = f"{METADATA}Held_Out"
+"""Column of booleans, where there is one: true for wells that nothing is fitted to, see ``profile_controls``."""
+SCREEN = "screen"
+"""What the files of profiles are called, before the suffix of their level."""
+STEPS = "steps.json"
+"""File in the folder of a variant: its steps, and the files that hold what they fitted."""
+
+
+class Step(NamedTuple):
+    """One step of a variant.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        settings: arguments of ``select.select``, ``normalization`` or ``spherize.fit``.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+
+
+class Fit(NamedTuple):
+    """What became of wells.
+
+    Attributes:
+        wells: N rows, behind the last step.
+        fitted: by each step.
+    """
+
+    wells: Profiles
+    fitted: tuple[Selection | Normalization | Spherizing, ...]
+
+
+def fit(wells: Profiles, controls: np.ndarray, steps: Sequence[Step], plate: str, folder: Path) -> Fit:
+    """Takes wells through steps; writes each level, the last one of its kind, what was fitted, and ``STEPS``.
+
+    Args:
+        wells: N rows; those of ``HELD_OUT`` are fitted to by no normalisation and no spherizing. ``select`` sees them.
+        controls: (N,) bool, negative controls to fit to.
+        steps: in order.
+        plate: column of plates.
+        folder: of the variant.
+
+    Raises:
+        ValueError: see the functions of the steps; the message names the step.
+    """
+    done, files, parts, dropped = [], [], [], {}
+    names = wells.names
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STEPS).unlink(missing_ok=True)
+    for step in steps:
+        with told(f"step {len(done) + 1}, {step.kind}"):
+            part = _fitted(step, wells, controls, plate)
+            wells = _applied(part, wells)
+        done.append(step)
+        parts.append(part)
+        count = [each.kind for each in done].count(step.kind)
+        files.append(f"{step.kind}.npz" if count == 1 else f"{step.kind}_{count}.npz")
+        _MODULES[type(part)].save(part, folder / files[-1])
+        if isinstance(part, Selection):
+            dropped |= part.dropped
+            _write(folder / "dropped_features.json", dropped)
+        write(wells, level_path(folder, SCREEN, _LEVELS[type(part)]))
+    if parts and isinstance(parts[0], Selection):
+        names = parts[0].kept
+    described = [{**step._asdict(), "file": file} for step, file in zip(done, files, strict=True)]
+    _write(folder / STEPS, {"plate": plate, "features": names, "steps": described})
+    return Fit(wells, tuple(parts))
+
+
+def apply(folder: Path | str, wells: Profiles, controls: np.ndarray | None = None) -> Profiles:
+    """Takes new wells through the steps of a variant of a finished run.
+
+    Args:
+        folder: of the variant, ``<workdir>/profiles/<variant>``.
+        wells: N rows as they were read, with the features that the run read; others are left out. Where they have the
+            column ``HELD_OUT``, it counts as in ``fit``.
+        controls: (N,) bool, negative controls among them; needed where a step fits to controls plate by plate.
+
+    Returns:
+        N rows as the variant makes them. The wells of the run itself come out as they did there.
+
+    Raises:
+        ValueError: no variant in the folder, a feature that is missing, no controls where they are needed, a batch that
+            nothing was fitted to, or as the functions of the steps.
+    """
+    folder = Path(folder)
+    described = _read(folder)
+    with told(f"variant of {folder}"):
+        wells = _chosen(wells, described["features"])
+        for number, given in enumerate(described["steps"], 1):
+            step = Step(given["kind"], given["settings"])
+            with told(f"step {number}, {step.kind}"):
+                if _by_plate(step, described["plate"]):
+                    _check_controls(step, controls)
+                    part = _fitted(step, wells, controls, described["plate"])
+                else:
+                    part = _MODULES_OF_KINDS[step.kind].load(folder / given["file"])
+                wells = _applied(part, wells)
+    return wells
+
+
+def normalization(
+    wells: Profiles,
+    method: str,
+    plate: str,
+    controls: np.ndarray | None,
+    by: Sequence[str] | str | None = None,
+    on: str = "wells",
+    epsilon: float = 1e-18,
+) -> Normalization:
+    """A step that normalises, see ``normalize.fit``.
+
+    Args:
+        wells: N rows.
+        method: one of ``normalize.METHODS``.
+        plate: column of plates.
+        controls: (N,) bool.
+        by: metadata columns; None: the plate.
+        on: "wells", which are all that are not held out, or "controls".
+        epsilon: see ``normalize.fit``.
+
+    Raises:
+        ValueError: ``on`` is neither, or as ``normalize.fit``.
+    """
+    if on not in ("wells", "controls"):
+        raise ValueError(f"fitted on nothing known: got on={on!r}, expected wells or controls; correct the step")
+    rows = controls if on == "controls" else _not_held_out(wells)
+    return normalize.fit(wells, method, (plate,) if by is None else by, rows, epsilon)
+
+
+@contextlib.contextmanager
+def told(what: str) -> Iterator[None]:
+    """Puts what was being done before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
+
+
+_MODULES = {Selection: select, Normalization: normalize, Spherizing: spherize}
+_MODULES_OF_KINDS = {**dict.fromkeys(normalize.METHODS, normalize), "select": select, "spherize": spherize}
+_LEVELS = {Selection: "selected", Normalization: "normalized", Spherizing: "spherized"}
+
+
+def _fitted(step: Step, wells: Profiles, controls: np.ndarray | None, plate: str) -> Any:
+    if step.kind == "select":
+        return select.select(wells, **step.settings)[1]
+    kept = _not_held_out(wells)
+    if controls is not None and kept is not None:
+        controls = controls & kept
+    if step.kind == "spherize":
+        return spherize.fit(wells, controls, **step.settings)
+    return normalization(wells, step.kind, plate, controls, **step.settings)
+
+
+def _applied(part: Any, wells: Profiles) -> Profiles:
+    return _chosen(wells, part.kept) if isinstance(part, Selection) else _MODULES[type(part)].apply(part, wells)
+
+
+def _by_plate(step: Step, plate: str) -> bool:
+    """Whether the step is fitted plate by plate."""
+    by = step.settings.get("by")
+    if by is None:
+        return step.kind in normalize.METHODS
+    return plate in fitted.columns(by)
+
+
+def _check_controls(step: Step, controls: np.ndarray | None) -> None:
+    if controls is None and (step.kind == "spherize" or step.settings.get("on") == "controls"):
+        raise ValueError(
+            "no negative controls to fit to: got controls None, expected one bool for each of the wells, since it is "
+            "fitted to the controls of every plate; say which wells are controls"
+        )
+
+
+def _not_held_out(wells: Profiles) -> np.ndarray | None:
+    """(N,) bool; None for all."""
+    if HELD_OUT not in wells.metadata.columns:
+        return None
+    return ~wells.metadata[HELD_OUT].fill_null(False).to_numpy()
+
+
+def _chosen(wells: Profiles, names: Sequence[str]) -> Profiles:
+    missing = [name for name in names if name not in set(wells.names)]
+    if missing:
+        raise ValueError(
+            f"features that are missing: got {len(wells.names)} without {few(missing)}, expected all {len(names)} that "
+            "it was fitted to; read the wells as the run did"
+        )
+    return take_features(wells, names)
+
+
+def _write(path: Path, content: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(content, indent=1))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / STEPS).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"no variant: got {folder} without a {STEPS} that can be read, expected the folder of a variant that "
+            "bin/profile finished; name <workdir>/profiles/<variant>, or profile again"
+        ) from error

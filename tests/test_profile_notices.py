@@ -1,0 +1,113 @@
+"""Each notice by itself, on tables small enough to count in."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cellfx import profile_notices
+from cellfx.profile_controls import Controls
+from cellfx.profiles import spherize, variant
+from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.table import Profiles
+
+COLUMNS = Columns(("Metadata_Compound",), "Metadata_Compound", "Metadata_MOA", dose="Metadata_Dose")
+
+
+def wells(num_rows=12, num_features=3, names=None, **columns):
+    plates = [f"p{row % 4}" for row in range(num_rows)]
+    names = tuple(names or (f"f{i}" for i in range(num_features)))
+    features = np.random.default_rng(0).normal(size=(num_rows, len(names)))
+    return Profiles(features, names, pl.DataFrame({"Metadata_Plate": plates, **columns}))
+
+
+def controls(mask, held_out=()):
+    mask = np.array(mask, bool)
+    fitted = mask & ~np.isin(np.arange(len(mask)), held_out)
+    return Controls(fitted, mask if not len(held_out) else mask & ~fitted)
+
+
+def test_what_was_read_is_counted():
+    some = controls(np.arange(12) < 8, held_out=(0, 1))
+    assert profile_notices.counted(wells(), some, COLUMNS) == (
+        "12 wells with 3 features on 4 plates, 8 of them negative controls, 2 held out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("bare", "text"),
+    [
+        ((), None),
+        ((2,), "no negative control on 1 plate with 3 wells: p2; what"),
+        ((0, 1, 2, 3), "no negative control on 4 plates with 12 wells: p0, p1, p2 ...; what"),
+    ],
+)
+def test_plates_without_controls_are_named(bare, text):
+    some = controls(~np.isin(np.arange(12) % 4, bare), held_out=(1,) if not bare else ())
+    found = profile_notices.of_wells(wells(), some, COLUMNS, None)
+    assert [line[: len(text or "")] for line in found] == ([text] if text else [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ImageNumber", "ObjectNumber", "TableNumber", "Nuclei_Number_Object_Number", "Cells_ObjectNumber"),
+        *("well_id", "plate_ID", "ID", "Group_Index", "index", "Unnamed: 0", "Image_ImageNumber"),
+    ],
+)
+def test_names_of_counters_are_known(name):
+    given, none = wells(names=("x", name)), controls(np.ones(12))
+    assert profile_notices.of_wells(given, none, COLUMNS, None) == [
+        (
+            f"1 feature of 2 named like a counter or an id: {name!r}; leave them out with profiles.features, a regular "
+            "expression that only features match, or begin their names with Metadata_"
+        )
+    ]
+    assert profile_notices.of_wells(given, none, COLUMNS, "x|y") == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Cells_AreaShape_Solidity", "Cells_Granularity_16_RNA", "fluid", "Nuclei_Neighbors_NumberOfNeighbors_1", "z000"],
+)
+def test_names_of_features_are_not_taken_for_counters(name):
+    assert profile_notices.of_wells(wells(names=(name,)), controls(np.ones(12)), COLUMNS, None) == []
+
+
+@pytest.mark.parametrize(("num_controls", "noticed"), [(3, True), (4, False)])
+def test_controls_that_spherizing_makes_alike_are_counted(num_controls, noticed):
+    given, some = wells(), controls(np.arange(12) < num_controls)
+    fit = variant.Fit(given, (spherize.fit(given, some.fitted),))
+    found = profile_notices.of_steps("white", fit, some)
+    assert [line.partition(",")[0] for line in found] == ["white: fitted on 3 controls"] * noticed
+    assert profile_notices.of_steps("white", fit, controls(np.arange(12) < 5, held_out=(3, 4))) == []
+
+
+def test_the_smallest_group_is_the_one_that_is_told():
+    given = wells(24, batch=["a"] * 8 + ["b"] * 12 + ["c"] * 4)
+    some = controls(~np.isin(np.arange(24), (0, 1, 2, 3, 4, 22, 23)))
+    fit = variant.Fit(given, (spherize.fit(given, some.fitted, by="batch"),))
+    (found,) = profile_notices.of_steps("white", fit, some)
+    assert found.startswith(
+        "white: fitted on 2 controls in batch 'c', one of 2 such groups, which are no more than the 3"
+    )
+
+
+def test_treatments_that_are_not_compared_are_told_by_their_rule():
+    metadata = pl.DataFrame(
+        {
+            "Metadata_Compound": ["a", "a", "b", "c", "d"],
+            "Metadata_Dose": [1.0, 10.0, 10.0, 10.0, 10.0],
+            "Metadata_MOA": ["x", "x", "x", "y", None],
+        }
+    )
+    rules = {"highest_dose": True, "mechanism_size": 2}
+    assert profile_notices.of_treatments(0, metadata, COLUMNS, rules) == [
+        (
+            "2 of 5 treatments are compared: 1 are no highest dose of a compound (compared.highest_dose) and 2 have no "
+            "mechanism of 2 compounds or more (compared.mechanism_size)"
+        )
+    ]
+    assert profile_notices.of_treatments(0, metadata, COLUMNS, {}) == []
+    assert profile_notices.of_treatments(1, metadata, COLUMNS, {}) == [
+        "no treatment in 1 well that are no controls: nothing in Metadata_Compound; they are left out of the treatments"
+    ]
