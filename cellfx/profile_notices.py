@@ -1,7 +1,8 @@
 """What a run of ``bin/profile`` found odd in its wells and went on all the same: a line each, shown on its page."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,20 @@ def of_wells(wells: Profiles, controls: Controls, columns: Columns, features: st
             "or begin their names with Metadata_"
         )
     return found
+
+
+def of_workdir(workdir: Path, current: Collection[str]) -> list[str]:
+    """Folders of variants that an earlier run left in the workdir.
+
+    Args:
+        workdir: of the run.
+        current: folders of its own variants.
+    """
+    folder = workdir / "profiles"
+    earlier = sorted(path.name for path in folder.iterdir() if path.name not in current) if folder.is_dir() else []
+    if not earlier:
+        return []
+    return [f"profiles/ also has what earlier runs in this workdir made: {few(earlier)}; remove it where it misleads"]
 
 
 def of_steps(name: str, fit: Fit, controls: Controls) -> list[str]:

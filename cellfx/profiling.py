@@ -61,6 +61,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     of_wells = profile_notices.of_wells(wells, controls, columns, settings["profiles"].get("features"))
     _check_workdir(workdir)
     with locked(workdir):
+        of_wells += profile_notices.of_workdir(workdir, [planned.folder for planned in variants])
         write_whole(workdir / "config.json", json.dumps(settings, indent=2).encode())
         made, notices = [], {}
         for planned in variants:

@@ -111,3 +111,13 @@ def test_treatments_that_are_not_compared_are_told_by_their_rule():
     assert profile_notices.of_treatments(1, metadata, COLUMNS, {}) == [
         "no treatment in 1 well that are no controls: nothing in Metadata_Compound; they are left out of the treatments"
     ]
+
+
+def test_folders_of_earlier_variants_are_named(tmp_path):
+    assert profile_notices.of_workdir(tmp_path, ["raw"]) == []
+    for name in ("raw", "old", "older"):
+        (tmp_path / "profiles" / name).mkdir(parents=True)
+    assert profile_notices.of_workdir(tmp_path, ["raw", "old", "older"]) == []
+    assert profile_notices.of_workdir(tmp_path, ["raw"]) == [
+        "profiles/ also has what earlier runs in this workdir made: 'old', 'older'; remove it where it misleads"
+    ]
