@@ -101,7 +101,8 @@ def test_four_devices_equal_one(name):
         mapped = jax.pmap(step, "devices", in_axes=(None, 0), out_axes=(0, None))(params[player], parts)
         same = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], 4, axis=0), (loss, metrics, new))
         for one, four in zip(jax.tree.leaves((same, gradient)), jax.tree.leaves(mapped), strict=True):
-            np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-5)
+            # Entries in which large terms cancel are rounded as these are, a millionth of the largest entry.
+            np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-5 + 1e-6 * np.abs(one).max())
 
 
 @pytest.mark.parametrize("name", CASES)
