@@ -85,7 +85,8 @@ def comparison(scores: Mapping[str, Mapping[str, Any]], similarity: str) -> Sect
         f"All scores compare profiles by their {similarity} similarity. The numbers at the top of the page and the "
         f"pictures of a single variant are of the last one, {list(scores)[-1]}. The glossary explains all terms.\n\n"
         "Spherizing is fitted on negative controls: where they are no more than the features, they become equally "
-        "unlike each other, and scores that compare with them say less than they seem to."
+        "unlike each other, and scores that compare with them say less than they seem to; controls.held_out judges by "
+        "others."
     )
     return Section("Variants", text, [Table(("variant", *measures), rows, caption, SOURCE), *_notices(scores)])
 
@@ -103,17 +104,19 @@ def certainty(scores: Mapping[str, Mapping[str, Any]], num_permutations: int) ->
             tables.append(Table(("score", *scores), rows, _captioned(caption, rows), SOURCE))
     text = (
         "In brackets the 95 % interval when mechanisms are drawn again; for scores of replicates and for the "
-        "enrichment compounds, for the batch enrichment controls. P-values of mechanism scores are the share of "
+        "enrichment compounds, for the batch enrichment controls.\n\n"
+        "P-values of mechanism scores are the share of "
         f"{num_permutations} permutations that do as well, in which compounds exchange their mechanisms; of the batch "
         "enrichment, plates exchange their batches (controls, where each batch is one plate); of the replicate average "
-        "precision, wells of a plate exchange their treatments; none of these is below "
-        f"1 / {num_permutations + 1}. Reproducibility, percent replicating and percent matching: how often random "
-        "groups of as many rows do as well; they do not know of plates, so that replicates on one plate look better "
-        "than they are. mAP of replicates: how often random rankings do. Fraction and percent retrieved: the smallest "
-        "p-value of a treatment or compound after correction, which says whether any differs from chance. Percent "
-        "mp-value below .05: all treatments are compared with the same controls, so that chance may move many of them "
-        "together; the p-value given is .05 divided by the share of treatments below .05. The true one is no larger, "
-        "however the treatments depend on each other."
+        "precision, wells of a plate exchange their treatments. None of these is below "
+        f"1 / {num_permutations + 1}.\n\n"
+        "Reproducibility, percent replicating and percent matching: how often random groups of as many rows do as "
+        "well. They do not know of plates, so that replicates on one plate look better than they are. mAP of "
+        "replicates: how often random rankings do.\n\n"
+        "Fraction and percent retrieved: the smallest p-value of a treatment or compound after correction, which says "
+        "whether any differs from chance. Percent mp-value below .05: all treatments are compared with the same "
+        "controls, so that chance may move many of them together; the p-value given is .05 divided by the share of "
+        "treatments below .05. The true one is no larger, however the treatments depend on each other."
     )
     return Section("How certain", text, [*tables, *_left_out(scores)])
 
