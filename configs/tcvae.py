@@ -4,7 +4,7 @@ Setting of Soelistyo & Lowe 2024 (arXiv:2402.03115, supplement 2.1): encoder of 
 32 latents, mirrored decoder with upsampling, Adam 5e-4, batch 256, 5 epochs, flips and 90-degree rotations. Their
 weights alpha, beta and gamma are not published with it; beta is ours.
 
-Measured on 2 CPU cores: 4 minutes with the report; mean squared error .0018 per pixel on test images (seed 0).
+Measured on 2 CPU cores: 3 minutes with the report; mean squared error .0018 per pixel on test images (seed 0).
 
     bin/train --config configs/tcvae.py --workdir runs/tcvae
 """
