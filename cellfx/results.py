@@ -10,7 +10,7 @@ import numpy as np
 from cellfx import embedding, findings, presentation
 from cellfx.analysis import latents
 from cellfx.data import nuclei
-from cellfx.data.source import Source
+from cellfx.data.source import Source, Split
 from cellfx.experiment import Trained, coder, measure, report, restore, say
 from cellfx.subject import batches, judged_split, read_preprocessing
 
@@ -105,13 +105,28 @@ def _with_other_images(trained: Trained, folder: Path, workdir: Path) -> Source:
     for label, members in enumerate((data.get("grouped") or {}).values()):
         label_of |= dict.fromkeys(members, label)
     unknown = [name for name in other.class_names if name not in label_of]
-    if other.image_shape != expected or unknown:
+    left_out = bool(data.get("classes")) and len(unknown) < len(other.class_names)  # as they were in training
+    if other.image_shape != expected or (unknown and not left_out):
         raise ValueError(
             f"the images of {folder} do not fit the run: got images {other.image_shape} of the classes "
             f"{', '.join(other.class_names)}, expected {expected} and classes among {', '.join(label_of)}; name the "
             f"folders like the classes the model was trained on"
         )
-    labels = np.array([label_of[name] for name in other.class_names], np.int32)
+    labels = np.array([label_of.get(name, -1) for name in other.class_names], np.int32)
     split = other.splits["test"]
     split = split._replace(arrays={**split.arrays, "label": labels[split.arrays["label"]]})
+    if unknown:
+        known_rows = split.arrays["label"] >= 0
+        say(
+            f"{np.sum(~known_rows):,} of {len(known_rows):,} images of {folder} are left out, of the classes "
+            f"{', '.join(unknown)}, which the run was not trained on"
+        )
+        split = _rows(split, known_rows)
     return trained.source._replace(name=str(folder), splits={**trained.source.splits, "test": split})
+
+
+def _rows(split: Split, rows: np.ndarray) -> Split:
+    """Some examples of a split in memory; rows (N,) bool."""
+    arrays = {key: array[rows] for key, array in split.arrays.items()}
+    metadata = {column: values[rows] for column, values in split.metadata.items()}
+    return Split(int(rows.sum()), arrays, metadata=metadata)

@@ -621,6 +621,26 @@ def test_other_images_are_normalised_as_those_of_the_run_were(cells, data_dir, t
             results.evaluate(tmp_path / "run", other)
 
 
+def test_classes_that_a_run_left_out_are_left_out_of_other_images(cells, data_dir, tmp_path, monkeypatch, capsys):
+    trained, judged = [], []
+    monkeypatch.setattr(experiment, "train", lambda built, workdir: None)
+    monkeypatch.setattr(experiment, "report", lambda run, workdir: trained.append(run) or {})
+    settings = _settings(cells, data_dir)
+    settings["data"]["classes"] = ["Mitosis", "G1"]
+    experiment.run(settings, tmp_path / "run")
+    monkeypatch.setattr(results, "restore", lambda workdir: trained[0])
+    found = findings.Found(*[None] * 3, scores={})
+    monkeypatch.setattr(results, "measure", lambda run: judged.append(run.source) or found)
+    monkeypatch.setattr(findings, "summary", lambda scores: "")
+    results.evaluate(tmp_path / "run", _write(tmp_path / "other", (("Mitosis", 3), ("G1", 2), ("S", 4)), seed=5))
+    split = judged[0].splits["test"]
+    assert split.num_examples == len(split.arrays["image"]) == len(split.metadata["Metadata_File"]) == 5
+    np.testing.assert_array_equal(split.arrays["label"], split.metadata["Metadata_Class"] == "G1")
+    assert "4 of 9 images of" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"do not fit the run: got images .* of the classes S, expected"):
+        results.evaluate(tmp_path / "run", _write(tmp_path / "none", (("S", 4),), seed=5))
+
+
 def test_images_of_another_depth_or_kind_are_not_normalised_by_a_run(cells, data_dir, tmp_path):
     source = flowcytometry(cells, SIZE, channels=("PI",), data_dir=data_dir)
     arguments = {"preprocessing": source.preprocessing, "image_size": SIZE, "data_dir": data_dir}
