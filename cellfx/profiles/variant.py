@@ -119,7 +119,7 @@ def apply(folder: Path | str, wells: Profiles, controls: np.ndarray | None = Non
                     _check_controls(step, controls)
                     part = _fitted(step, wells, controls, described["plate"])
                 else:
-                    part = _MODULES_OF_KINDS[step.kind].load(folder / given["file"])
+                    part = _MODULES_OF_KINDS[step.kind].load(folder / Path(given["file"]).name)
                 wells = _applied(part, wells)
     return wells
 
