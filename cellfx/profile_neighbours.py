@@ -125,13 +125,7 @@ def cell_files(
     Raises:
         ValueError: no such column, or no cell of any of them.
     """
-    known = cells.collect_schema().names()
-    for column in (*columns.treatment, file):
-        if column not in known:
-            raise ValueError(
-                f"no pictures of cells without their files and treatments: got no column {column!r}; "
-                f"{nearest_name(column, known)}; annotate the cells"
-            )
+    check_cells(cells, columns, file)
     found = cells.select(_treatment(columns), pl.col(file).cast(pl.String).alias("file"))
     found = found.filter(pl.col(TREATMENT).is_in(list(treatments)) & pl.col("file").is_not_null()).collect()
     if found.is_empty():
@@ -144,6 +138,21 @@ def cell_files(
         chosen = rng.choice(len(rows), min(count, len(rows)), replace=False)
         drawn[name] = rows["file"][np.sort(chosen)].to_list()
     return drawn
+
+
+def check_cells(cells: pl.LazyFrame, columns: Columns, file: str = "Metadata_File") -> None:
+    """Looks at the names of columns only, whether ``cell_files`` has what it needs.
+
+    Raises:
+        ValueError: no such column.
+    """
+    known = cells.collect_schema().names()
+    for column in (*columns.treatment, file):
+        if column not in known:
+            raise ValueError(
+                f"no pictures of cells without their files and treatments: got no column {column!r}; "
+                f"{nearest_name(column, known)}; annotate the cells"
+            )
 
 
 def _short(text: str) -> str:

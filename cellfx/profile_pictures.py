@@ -8,7 +8,7 @@ import polars as pl
 from cellfx.analysis import profile_charts, treatment_charts
 from cellfx.data.folder import nearest as nearest_name
 from cellfx.presentation import Figure
-from cellfx.profile_neighbours import KERNEL, cell_files, nearest
+from cellfx.profile_neighbours import KERNEL, check_cells, nearest
 from cellfx.profile_setting import Pictures
 from cellfx.profiles import reading
 from cellfx.profiles.screen_rules import Columns
@@ -30,12 +30,12 @@ def check(wells: Profiles, treated: Profiles, columns: Columns, wanted: Pictures
         wanted: pictures.
 
     Raises:
-        ValueError: as ``nearest``, ``cell_files``, ``treatment_map`` and ``plate_maps``.
+        ValueError: as ``nearest``, ``check_cells``, ``treatment_map`` and ``plate_maps``.
     """
     if wanted.nearest:
-        found = nearest(treated, columns, wanted.treatments, wanted.nearest)
-        if wanted.cells is not None:
-            cell_files(reading.scan(wanted.cells), columns, found["treatment"].to_list())
+        nearest(treated, columns, wanted.treatments, wanted.nearest)
+    if wanted.nearest and wanted.cells is not None:
+        check_cells(reading.scan(wanted.cells), columns)
     if wanted.map:
         _comparable(treated)
     if wanted.plates:

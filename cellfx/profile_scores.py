@@ -34,7 +34,7 @@ OF_SUBSETS = (f"enrichment@{HEADLINE:g}", "hits above chance")
 """Computed on a subset itself; ``MEANS`` on all treatments and averaged over the subset: Bornholdt 2021, 4.6.2."""
 MEANS = ("precision@R", "average precision", "NSC")
 PUBLISHED_NULL_SIZE = 10_000
-"""Random rankings of the mean average precision of replicates, as JUMP's were computed."""
+"""Random rankings for the mean average precision of replicates: p-values of hundreds of treatments are corrected."""
 
 
 class Variant(NamedTuple):
@@ -124,8 +124,8 @@ def score(
     of_treatments = library.score(variant.treated, None, treated, question.similarity, effort, OF_TREATMENTS)
     by_treatment, published = None, {}
     if question.replicates:
-        found = library.attempt(left_out, "fraction retrieved", _replicates, variant, columns, question)
-        by_treatment, published = found or (None, {})
+        of_replicates = library.attempt(left_out, "fraction retrieved", _replicates, variant, columns, question)
+        by_treatment, published = of_replicates or (None, {})
     else:
         left_out["replicates"] = "not asked for: got scores.replicates False, expected True; switch it on"
     found = {

@@ -9,7 +9,7 @@ import polars as pl
 from cellfx import profile_controls
 from cellfx.experiment import say
 from cellfx.profile_controls import Controls
-from cellfx.profiles import aggregate, annotate, reading, simulated, treatments
+from cellfx.profiles import aggregate, annotate, fitted, reading, simulated, treatments
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.table import METADATA, Profiles
 from cellfx.settings import call, check_call
@@ -18,8 +18,7 @@ from cellfx.settings import call, check_call
 def read_columns(given: Mapping[str, Any]) -> Columns:
     """The config section ``columns``; a treatment of one column may be its name alone."""
     columns = call(Columns, "columns", given)
-    treatment = columns.treatment
-    return columns._replace(treatment=(treatment,) if isinstance(treatment, str) else tuple(treatment))
+    return columns._replace(treatment=fitted.columns(columns.treatment))
 
 
 def read_wells(settings: Mapping[str, Any], columns: Columns) -> tuple[Profiles, Controls]:
@@ -90,8 +89,8 @@ def _annotated(
     Names alone stand for both: keys and columns that are called the same, but for ``Metadata_``.
     """
     table = reading.scan(path).collect()
-    on = on if isinstance(on, Mapping) else {name: _theirs(name, table.columns) for name in _names(on)}
-    columns = columns if isinstance(columns, Mapping) else {name: _prefixed(name) for name in _names(columns)}
+    on = on if isinstance(on, Mapping) else {name: _theirs(name, table.columns) for name in fitted.columns(on)}
+    columns = columns if isinstance(columns, Mapping) else {name: _prefixed(name) for name in fitted.columns(columns)}
     unknown = [name for name in (*on.values(), *columns) if name not in table.columns]
     if unknown:
         raise ValueError(
@@ -106,10 +105,6 @@ def _annotated(
     if found.num_missing:
         say(f"no annotation in {Path(path).name} for {annotate.explained(found)}")
     return found.profiles
-
-
-def _names(given: Sequence[str] | str) -> Sequence[str]:
-    return [given] if isinstance(given, str) else given
 
 
 def _prefixed(name: str) -> str:

@@ -89,7 +89,7 @@ def nearest_null(
         seed: of these.
 
     Returns:
-        (num_permutations,) float64; None where more units match than can be listed.
+        (num_permutations,) float64; None where there are more matching pairs than ``exchange.MAX_PAIRS``.
     """
     from scipy.sparse import coo_array
 
@@ -168,7 +168,7 @@ def mean_null(
 
     Returns:
         (1 + num_permutations,) float64, the first without any exchange; None where there are more matching pairs than
-        ``MAX_PAIRS``.
+        ``exchange.MAX_PAIRS``.
     """
     units = np.asarray(units)
     found = labelled_units(matching, units)

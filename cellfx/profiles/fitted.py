@@ -1,7 +1,6 @@
 """What is fitted to some rows of profiles, group by group, and applied to others: which rows, and how it is kept."""
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cellfx.profiles.table import Profiles, groups
+from cellfx.profiles.table import Profiles, groups, whole
 
 Label = tuple[str | None, ...]
 """Values of the columns that define a group, as text; () where all rows are one group."""
@@ -114,14 +113,8 @@ def aligned(profiles: Profiles, names: Sequence[str]) -> np.ndarray:
 
 def save(path: Path | str, kind: str, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
     """Writes arrays and what describes them to one ``.npz``, under a temporary name first; nothing is pickled."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays, **{_DESCRIPTION: np.array(json.dumps({"kind": kind, **description}))})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(Path(path)) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays, **{_DESCRIPTION: np.array(json.dumps({"kind": kind, **description}))})
 
 
 def load(path: Path | str, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -20,6 +20,8 @@ import numpy as np
 import polars as pl
 
 LABEL_BITS = 32
+SEPARATOR = "|"
+"""Between the labels of a list."""
 
 
 class Rule(NamedTuple):
@@ -45,7 +47,7 @@ def pair_rule(
     sameby: Sequence[str] = (),
     diffby: Sequence[str] = (),
     multilabel: str | None = None,
-    separator: str = "|",
+    separator: str = SEPARATOR,
 ) -> Rule:
     """Encodes a rule of pairs.
 

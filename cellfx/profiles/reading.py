@@ -89,10 +89,7 @@ def _scan_text(files: Sequence[Path], separator: str, rows_to_guess: int | None)
     try:
         schema = scan().collect_schema()
     except pl.exceptions.NoDataError as error:
-        raise ValueError(
-            f"an empty table: got nothing in {files[0]}, expected a line of names and rows; write it again, or leave "
-            "it out"
-        ) from error
+        raise _empty(f"nothing in {files[0]}") from error
     whole = {name: pl.Float64() for name, kind in schema.items() if kind.is_integer() and not name.startswith(METADATA)}
     return scan(**whole)
 
@@ -136,10 +133,11 @@ def _find(path: Path | str) -> tuple[list[Path], str]:
 def _check_not_empty(files: Sequence[Path]) -> None:
     for file in files:
         if not file.stat().st_size:
-            raise ValueError(
-                f"an empty table: got {file} with 0 bytes, expected a line of names and rows; write it again, or leave "
-                "it out"
-            )
+            raise _empty(f"{file} with 0 bytes")
+
+
+def _empty(got: str) -> ValueError:
+    return ValueError(f"an empty table: got {got}, expected a line of names and rows; write it again, or leave it out")
 
 
 def _kind(path: Path) -> str:

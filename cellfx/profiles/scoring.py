@@ -61,8 +61,8 @@ class Effort(NamedTuple):
     Attributes:
         ks: neighbours of precision and recall.
         percentiles: of the enrichment; ``HEADLINE`` is added.
-        num_permutations: of mechanisms among compounds, and of batches among controls.
-        num_resamples: of compounds.
+        num_permutations: of mechanisms among compounds, treatments among wells and batches among plates or controls.
+        num_resamples: of mechanisms, compounds or controls.
         num_mp_permutations: of wells, for mp-values; 0 leaves them out.
         null_size: random groups, for percent replicating and matching, and random rankings, for what is retrieved.
         seed: of all of these.

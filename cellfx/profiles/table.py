@@ -5,9 +5,10 @@ features selected, 4w spherized, 5 one row a treatment. ``SUFFIXES`` are the nam
 (Natoli et al. 2021, doi:10.5281/zenodo.5008187) and the profiling recipe of pycytominer give their files.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -196,9 +197,16 @@ def write(profiles: Profiles, path: Path | str) -> None:
             f"profiles are written as Parquet: got {path.name!r}, expected a name that ends in .parquet; change the "
             "name"
         )
+    with whole(path) as temporary:
+        to_frame(profiles).write_parquet(temporary)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name for a file that becomes the path when it is written, so that it is there whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        to_frame(profiles).write_parquet(temporary)
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

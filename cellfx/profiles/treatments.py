@@ -7,10 +7,8 @@ These are the rules of Bornholdt 2021, section 4.1. Each returns a mask of rows,
 import numpy as np
 import polars as pl
 
+from cellfx.profiles.pairs import SEPARATOR
 from cellfx.profiles.screen_rules import Columns
-
-SEPARATOR = "|"
-"""Between the labels of a mechanism, as ``pairs.pair_rule`` has it."""
 
 
 def compared(

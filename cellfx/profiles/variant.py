@@ -9,7 +9,6 @@ for steps by plate that fit on controls, and for no others.
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from cellfx.profiles import fitted, normalize, select, spherize
 from cellfx.profiles.normalize import Normalization
 from cellfx.profiles.select import Selection
 from cellfx.profiles.spherize import Spherizing
-from cellfx.profiles.table import METADATA, Profiles, few, level_path, take_features, write
+from cellfx.profiles.table import METADATA, Profiles, few, level_path, take_features, whole, write
 
 KINDS = (*normalize.METHODS, "select", "spherize")
 HELD_OUT = f"{METADATA}Held_Out"
@@ -206,7 +205,8 @@ def _not_held_out(wells: Profiles) -> np.ndarray | None:
 
 
 def _chosen(wells: Profiles, names: Sequence[str]) -> Profiles:
-    missing = [name for name in names if name not in set(wells.names)]
+    known = set(wells.names)
+    missing = [name for name in names if name not in known]
     if missing:
         raise ValueError(
             f"features that are missing: got {len(wells.names)} without {few(missing)}, expected all {len(names)} that "
@@ -216,12 +216,8 @@ def _chosen(wells: Profiles, names: Sequence[str]) -> Profiles:
 
 
 def _write(path: Path, content: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(folder: Path) -> dict[str, Any]:
