@@ -22,7 +22,8 @@ VARIANTS = {
         "infogan",
         {"grain": (0.01, 0.03), "one_length": True, "categories": (3,), "instance_noise": 0.1},
     ),
-    "vae of the dcgan's layers": ("vae", {"architecture": "dcgan"}),
+    # At the scale of .1 that is usual, terms of its gradient are so large that their rounding alone is beyond 1e-5.
+    "vae of the dcgan's layers": ("vae", {"architecture": "dcgan", "scale": 0.5}),
 }
 """Settings of a model that take other ways through it."""
 CASES = [*NAMES, *VARIANTS]
@@ -101,8 +102,7 @@ def test_four_devices_equal_one(name):
         mapped = jax.pmap(step, "devices", in_axes=(None, 0), out_axes=(0, None))(params[player], parts)
         same = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], 4, axis=0), (loss, metrics, new))
         for one, four in zip(jax.tree.leaves((same, gradient)), jax.tree.leaves(mapped), strict=True):
-            # Entries in which large terms cancel are rounded as these are, a millionth of the largest entry.
-            np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-5 + 1e-6 * np.abs(one).max())
+            np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)
