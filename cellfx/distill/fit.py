@@ -1,11 +1,12 @@
 """From a problem to the formulas that are worth a look: one path, whichever backend searched."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from cellfx.distill import operon_backend, pysr_backend
+from cellfx.distill import julia, operon_backend, pysr_backend
 from cellfx.distill.criteria import mean_loss
 from cellfx.distill.evaluate import numpy_evaluate
 from cellfx.distill.expression import Expression, complexity, num_nodes
@@ -38,32 +39,41 @@ class Fits(NamedTuple):
 
 
 def choose_backend(name: str | None = None) -> str:
-    """The backend to use, checked so far that a search can start; None takes PySR where there is a Julia.
+    """The backend to use, checked so far that a search can start; None takes PySR where all that it needs is there.
 
     Raises:
         ValueError: no such backend.
         OSError: PySR is asked for and cannot run.
     """
     if name is None:
-        return "operon" if pysr_backend.find_julia() is None else "pysr"
+        return "pysr" if julia.missing() is None else "operon"
     if name not in BACKENDS:
         raise ValueError(
             f"unknown backend: got {name!r}, expected {' or '.join(BACKENDS)}, or none for the one that this machine "
             "can run; correct distill.backend"
         )
     if name == "pysr":
-        pysr_backend.check()
+        julia.check()
     return name
 
 
-def fit(problem: Problem, budget: Budget | None = None, seed: int = 0, backend: str | None = None) -> list[Scored]:
+def fit(
+    problem: Problem,
+    budget: Budget | None = None,
+    seed: int = 0,
+    backend: str | None = None,
+    scratch: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Scored]:
     """Searches formulas and fits their constants; the same ones for one seed and budget.
 
     Args:
         problem: rows, target and loss.
         budget: None is the default one: half a minute on two cores.
         seed: of the search.
-        backend: "operon" or "pysr"; None takes PySR where there is a Julia.
+        backend: "operon" or "pysr"; None takes PySR where all that it needs is there.
+        scratch: folder for what a backend writes while it searches; None takes the system's temporary folder.
+        tell: is given a line before each search that takes minutes, which are PySR's.
 
     Returns:
         Formulas than which none is as simple and has a smaller loss, or a higher accuracy, on held-out rows; simplest
@@ -71,7 +81,8 @@ def fit(problem: Problem, budget: Budget | None = None, seed: int = 0, backend: 
     """
     budget = Budget() if budget is None else budget
     seeds = [seed + _SEED_STRIDE * place for place in range(budget.searches)]
-    texts = [text for found in _search(problem, budget, seeds, choose_backend(backend)) for text in found]
+    found = _search(problem, budget, seeds, choose_backend(backend), scratch, tell)
+    texts = [text for of_seed in found for text in of_seed]
     return polish(problem, texts, budget, seed)
 
 
@@ -88,7 +99,7 @@ def fit_many(
         problem: rows, target and loss.
         budget: None is the default one.
         seeds: of the searches.
-        backend: "operon" or "pysr"; None takes PySR where there is a Julia.
+        backend: "operon" or "pysr"; None takes PySR where all that it needs is there.
         progress: is told after each seed how many are done, and how many there are.
     """
     budget = Budget() if budget is None else budget
@@ -238,10 +249,17 @@ def _weights_of_all(problem: Problem) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _search(problem: Problem, budget: Budget, seeds: Sequence[int], backend: str) -> Iterable[list[str]]:
+def _search(
+    problem: Problem,
+    budget: Budget,
+    seeds: Sequence[int],
+    backend: str,
+    scratch: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Iterable[list[str]]:
     """What every seed found, in their order; operon's seeds side by side in processes of their own."""
     if backend == "pysr":
         for seed in seeds:
-            yield BACKENDS[backend](problem, budget, seed)
+            yield BACKENDS[backend](problem, budget, seed, scratch, tell)
         return
     yield from call_each(BACKENDS[backend], [(problem, budget, seed) for seed in seeds], NUM_WORKERS)

@@ -1,61 +1,23 @@
 """Searches formulas with PySR in exactly the published setting; needs Julia, which no wheel brings."""
 
 import csv
-import os
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cellfx.distill import julia
 from cellfx.distill.problem import Budget, Problem
 
 BINARY_OPERATORS = ("+", "-", "*", "/")
 UNARY_OPERATORS = ("square", "exp", "log", "sin", "sqrt", "abs")
 LOSSES = {"hinge": "L1HingeLoss()", "squared": "L2DistLoss()"}
 PARSIMONY = 1e-3
-JULIA_VERSIONS = ((1, 10, 3), (1, 12, 0))
-"""From the first of these to below the second."""
 RUN = "run"
-
-_ADVICE = (
-    "install Julia 1.10 or 1.11 (https://julialang.org/install), start Python once with a network so that `import "
-    "pysr` fetches its packages, or take distill.backend=operon, which needs no Julia"
-)
-
-
-def find_julia() -> Path | None:
-    """A Julia that PySR would start, without starting or fetching anything; None where there is none.
-
-    Looked for where juliapkg looks: what PYTHON_JULIAPKG_EXE or PYTHON_JULIACALL_EXE names, the search path, and what
-    it has itself installed.
-    """
-    project = Path(os.environ.get("PYTHON_JULIAPKG_PROJECT", Path(sys.prefix) / "julia_env"))
-    candidates = [os.environ.get("PYTHON_JULIAPKG_EXE"), os.environ.get("PYTHON_JULIACALL_EXE"), shutil.which("julia")]
-    candidates += [project / "pyjuliapkg" / "install" / "bin" / "julia"]
-    for candidate in candidates:
-        if candidate and Path(candidate).is_file():
-            return Path(candidate)
-    return None
-
-
-def check() -> None:
-    """Raises an OSError that says what to install, where PySR cannot run; takes no longer than ``julia --version``."""
-    julia = find_julia()
-    if julia is None:
-        raise OSError(f"PySR cannot run: got no Julia on this machine, expected version 1.10.3 to 1.11; {_ADVICE}")
-    try:
-        answer = subprocess.run([julia, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        raise OSError(f"Julia does not start: got {error} from {julia}, expected its version; {_ADVICE}") from None
-    found = re.search(r"(\d+)\.(\d+)\.(\d+)", answer)
-    version = tuple(int(part) for part in found.groups()) if found else ()
-    if not JULIA_VERSIONS[0] <= version < JULIA_VERSIONS[1]:
-        raise OSError(f"Julia of another version: got {answer.strip()!r}, expected 1.10.3 to 1.11; {_ADVICE}")
+SCRATCH = ".pysr-"
+"""How the names of folders start that hold PySR's files while it searches."""
 
 
 def settings(problem: Problem, budget: Budget, seed: int, output_directory: Path) -> dict[str, Any]:
@@ -92,21 +54,49 @@ def settings(problem: Problem, budget: Budget, seed: int, output_directory: Path
     }
 
 
-def search(problem: Problem, budget: Budget, seed: int) -> list[str]:
+def search(
+    problem: Problem,
+    budget: Budget,
+    seed: int,
+    scratch: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[str]:
     """Runs PySR.
+
+    Args:
+        problem: rows, target and loss.
+        budget: its iterations and size count.
+        seed: of the search.
+        scratch: folder in which PySR's own files lie during the search; None takes the system's temporary folder.
+        tell: is given a line before what takes long.
 
     Returns:
         The formulas of its hall of fame, simplest first, as text for ``parse``.
 
     Raises:
-        OSError: PySR cannot run here.
+        OSError: PySR cannot run here, or Julia stopped with an error.
+        KeyboardInterrupt: the search was interrupted. PySR keeps that to itself and returns what it has so far, which
+            no other run would repeat.
     """
-    check()
+    julia.check()
+    if not julia.is_started():
+        tell("starting Julia, compiling: a minute or more")
     regressor = _import_pysr().PySRRegressor
-    with tempfile.TemporaryDirectory(prefix="cellfx-pysr-") as folder:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=scratch) as folder:
+        tell(f"PySR searches with seed {seed}, {problem.loss} loss, {budget.iterations} iterations")
         weights = None if np.ptp(problem.weights) == 0 else problem.weights
         model = regressor(**settings(problem, budget, seed, Path(folder)))
-        model.fit(problem.x, problem.y, weights=weights, variable_names=list(problem.names))
+        try:
+            model.fit(problem.x, problem.y, weights=weights, variable_names=list(problem.names))
+        except Exception as error:
+            if type(error).__name__ != "JuliaError":  # its class exists only where Julia was started
+                raise
+            raise OSError(
+                f"Julia stopped a search: got {julia.first_line(error)}, expected formulas; run it again, or take "
+                "distill.backend=operon"
+            ) from error
+        if getattr(model, "interrupted_", False):  # since PySR 2.7
+            raise KeyboardInterrupt
         return read_hall_of_fame(Path(folder) / RUN / "hall_of_fame.csv")
 
 
@@ -129,14 +119,10 @@ def read_hall_of_fame(path: Path) -> list[str]:
 
 def _import_pysr() -> Any:
     """PySR, which starts Julia when it is imported and fails with whatever went wrong there."""
-    project = Path(sys.prefix) / "julia_env"
-    existed = project.exists()
     try:
         import pysr
     except Exception as error:  # URLError, a bare Exception or an ImportError: it depends on what is missing
-        if not existed:
-            shutil.rmtree(project, ignore_errors=True)
         raise OSError(
-            f"PySR does not start: got {type(error).__name__}: {error}, expected its Julia; {_ADVICE}"
+            f"PySR does not start: got {julia.first_line(error)}, expected its Julia; {julia.ADVICE}"
         ) from error
     return pysr

@@ -1,6 +1,7 @@
 """Scheme 4: short formulas of the latents that matter, in the place of every sparse head."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 
 from cellfx import codes
 from cellfx.distill import fit as search
+from cellfx.distill import julia
 from cellfx.distill.evaluate import numpy_evaluate
 from cellfx.distill.expression import (
     Expression,
@@ -22,6 +24,7 @@ from cellfx.distill.expression import (
 )
 from cellfx.distill.front import Scored, choose, to_rows
 from cellfx.distill.problem import Budget, Problem, problem
+from cellfx.distill.pysr_backend import SCRATCH
 from cellfx.experiment import say
 from cellfx.settings import call, write_whole
 from cellfx.sparsity import compact
@@ -61,7 +64,7 @@ def distill(
         embed: stage with the codes.
         heads: stage with the sparse heads.
         classes: as of the heads.
-        backend: ``operon``, ``pysr``, or ``auto`` for the latter where Julia is there.
+        backend: ``operon``, ``pysr``, or ``auto`` for the latter where Julia and all of its packages are there.
         targets: what formulas are fitted to, of ``TARGETS``.
         num_seeds: heads of every encoder that are distilled, from the first.
         max_nodes: largest expression size that is chosen.
@@ -71,6 +74,9 @@ def distill(
         budget: fields of ``distill.problem.Budget``, how much is searched.
     """
     effort = call(Budget, "distill.budget", budget or {})
+    backend = search.choose_backend(None if backend == AUTO else backend)
+    for left_behind in folder.glob(f"{SCRATCH}*"):  # by a search that was killed
+        shutil.rmtree(left_behind, ignore_errors=True)
     for name, path in code_files(inputs[embed]).items():
         encoded = codes.grouped(codes.load(path), classes)
         networks = json.loads((inputs[heads] / name / "sparse.json").read_text())["networks"]
@@ -83,10 +89,12 @@ def distill(
             rows = _rows(encoded, compact.from_json(networks[seed]), max_rows, seed)
             problems = {target: _problems(rows, latents, target, balanced) for target in targets}
             fronts = {
-                target: [search.fit(each, effort, seed, None if backend == AUTO else backend) for each in parts]
+                target: [search.fit(each, effort, seed, backend, folder, say) for each in parts]
                 for target, parts in problems.items()
             }
-            content = _content(fronts, encoded, max_nodes, {"run": name, "seed": seed, "latents": latents})
+            content = _content(
+                fronts, encoded, max_nodes, {"run": name, "seed": seed, "latents": latents, "backend": backend}
+            )
             write_whole(output, json.dumps(content, indent=1).encode())
             say(f"{name} seed {seed}: {_line(content)}")
 
@@ -106,7 +114,10 @@ def check(
             f"distill.targets"
         )
     call(Budget, "distill.budget", budget or {})
-    search.choose_backend(None if backend == AUTO else backend)
+    chosen = search.choose_backend(None if backend == AUTO else backend)
+    if backend == AUTO:
+        why = "" if chosen == "pysr" else f", PySR cannot run here ({julia.missing()})"
+        say(f"distill.backend={AUTO}: {chosen} searches{why}")
 
 
 def read_run(folder: Path) -> list[dict[str, Any]]:

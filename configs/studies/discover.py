@@ -75,5 +75,5 @@ def _shrink(config: ConfigDict) -> None:
         config.heads[kind].update({"num_epochs": 4, "batch_size": 16})
     config.heads.sparse.update({"sparsity": 0.8, "update_every": 2})
     config.distill.update({"num_seeds": 2, "max_rows": 64})
-    config.distill.budget.update({"population": 20, "generations": 2, "islands": 1})
+    config.distill.budget.update({"population": 20, "generations": 2, "islands": 1, "iterations": 2})
     config.attack.update({"num_images": 8, "num_steps": 2, "epsilons_image_l2": (), "epsilons_latent": ()})

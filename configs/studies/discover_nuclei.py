@@ -76,5 +76,5 @@ def _shrink(config: ConfigDict) -> None:
             config[f"heads{suffix}"][kind].update({"num_epochs": 2, "batch_size": 16})
         config[f"heads{suffix}"].num_seeds = 1
         config[f"distill{suffix}"].update({"num_seeds": 1, "max_rows": 64})
-        config[f"distill{suffix}"].budget.update({"population": 20, "generations": 2, "islands": 1})
+        config[f"distill{suffix}"].budget.update({"population": 20, "generations": 2, "islands": 1, "iterations": 2})
     config.attack.update({"num_images": 8, "num_steps": 2, "epsilons_image_l2": (), "epsilons_latent": ()})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellfx.distill import fit as module
-from cellfx.distill import pysr_backend
+from cellfx.distill import julia
 from cellfx.distill.criteria import mean_loss
 from cellfx.distill.evaluate import numpy_evaluate
 from cellfx.distill.expression import complexity, num_nodes
@@ -160,21 +160,23 @@ def test_seeds_of_fit_many_are_fits_of_their_own(labelled):
     assert found.merged == merge(labelled, [*found.by_seed[0], *found.by_seed[1]])
 
 
-def test_backend_is_operon_where_there_is_no_julia(monkeypatch, tmp_path):
-    monkeypatch.setattr(pysr_backend, "find_julia", lambda: None)
+def test_backend_is_operon_where_there_is_no_julia(monkeypatch):
+    monkeypatch.setattr(julia, "missing", lambda: "got no Julia on this machine")
     assert choose_backend() == "operon"
     assert choose_backend("operon") == "operon"
     with pytest.raises(OSError, match="PySR cannot run: got no Julia"):
         choose_backend("pysr")
     with pytest.raises(ValueError, match="unknown backend: got 'gplearn', expected operon or pysr"):
         choose_backend("gplearn")
-    monkeypatch.setattr(pysr_backend, "find_julia", lambda: tmp_path / "julia")
+    monkeypatch.setattr(julia, "missing", lambda: None)
     assert choose_backend() == "pysr"
 
 
 def test_what_pysr_returns_takes_the_same_path(labelled, monkeypatch):
-    monkeypatch.setattr(pysr_backend, "check", lambda: None)
-    monkeypatch.setitem(module.BACKENDS, "pysr", lambda problem, budget, seed: [f"square(z0) - z2 - 0.{seed}", "z0"])
+    monkeypatch.setattr(julia, "missing", lambda: None)
+    monkeypatch.setitem(
+        module.BACKENDS, "pysr", lambda problem, budget, seed, *_: [f"square(z0) - z2 - 0.{seed}", "z0"]
+    )
     found = fit_many(labelled, Budget(), seeds=(1, 2), backend="pysr")
     for front in (*found.by_seed, found.merged):
         assert max(member.valid_accuracy for member in front) > 0.9
