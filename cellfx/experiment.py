@@ -14,7 +14,16 @@ from cellfx.data.source import Source, iterate, to_float
 from cellfx.parts import load_source, load_source_and_model, make_feed, make_optimizers
 from cellfx.probing import check_classes
 from cellfx.settings import Config, Training, call, check_owner, check_sections, claim, locked, read, to_dict
-from cellfx.subject import Decode, Encode, Sample, Subject, check_data, keep_preprocessing, kept_preprocessing
+from cellfx.subject import (
+    Decode,
+    Encode,
+    Sample,
+    Subject,
+    check_data,
+    judged_by_validation,
+    keep_preprocessing,
+    kept_preprocessing,
+)
 from cellfx.training import checkpoint, loop, parallel
 from cellfx.training.evaluate import evaluator
 from cellfx.training.progress import progress, silent
@@ -92,7 +101,10 @@ def build(config: Config) -> Experiment:
         raise ValueError(f"input.batch_size is no number: got {batch_size!r}, expected a whole number; set it")
     parallel.local_batch_size(batch_size, len(devices))
     source, model, spec = load_source_and_model(settings, axis_name)
-    check_classes(options.classes or {}, source.class_names)
+    if options.classes is not None:
+        check_classes(options.classes, source.class_names)
+    if options.split == "valid":
+        judged_by_validation(source)
     feed = make_feed(source, settings["input"], training, axis_name)
     num_steps = training.num_epochs * feed.steps_per_epoch
     optimizers = make_optimizers(settings["optim"], num_steps, model.losses)

@@ -13,11 +13,13 @@ from cellfx.analysis.factors import rank_correlation
 from cellfx.analysis.probe import HEADS
 from cellfx.data.source import Source, Split, to_float
 from cellfx.probing import Probed, judge_classifier, probe_latents
-from cellfx.subject import Subject, batches, judged_name, judged_split
+from cellfx.subject import Subject, batches, judged_by_validation, judged_name, judged_split
 from cellfx.translating import Translated, describe, judge_translation
 
 NUM_SHOWN = 20
 FACTOR_BINS = 10
+JUDGES = ("test", "valid")
+"""Splits that can judge a model."""
 MIN_FACTOR_IMAGES = 100
 """Images from which scores of disentanglement are given; they count images by factor and by latent."""
 
@@ -62,6 +64,8 @@ class Options(NamedTuple):
             its answers are averaged over them.
         factor_votes: votes of the FactorVAE score.
         generated: whether images that the model draws from nothing are judged too; it takes half a minute.
+        split: the images that everything is measured on, one of ``JUDGES``: ``valid`` keeps the test images unseen
+            while a setting is chosen, as ``bin/tune`` does.
     """
 
     classes: Mapping[str, Sequence[str]] | None = None
@@ -69,23 +73,29 @@ class Options(NamedTuple):
     symmetries: bool = True
     factor_votes: int = 800
     generated: bool = False
+    split: str = "test"
 
     def check(self) -> None:
-        """Raises a ValueError for an unknown head or a number of votes below 1."""
-        if self.head not in HEADS:
-            raise ValueError(f"unknown probe.head: got {self.head!r}, expected one of {', '.join(HEADS)}; correct it")
+        """Raises a ValueError for an unknown head or split, or a number of votes below 1."""
+        for name, known in (("head", HEADS), ("split", JUDGES)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"unknown probe.{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}; correct it"
+                )
         if self.factor_votes < 1:
             raise ValueError(f"probe.factor_votes is too small: got {self.factor_votes}, expected 1 or more; raise it")
 
 
 def measure(subject: Subject, seed: int, options: Options) -> Found:
-    """Measures a model on the test split, or where there is none on the validation split.
+    """Measures a model on the test split, or on the validation split where that is asked for or there is no other.
 
     Args:
         subject: the model and its data.
         seed: of every random choice.
         options: what to measure.
     """
+    if options.split == "valid":
+        subject = subject._replace(source=judged_by_validation(subject.source))
     split = judged_split(subject.source)
     rows = _shown(subject.source, split, options.classes, seed)
     images = _images(split, rows)

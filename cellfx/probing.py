@@ -156,11 +156,23 @@ def _some_of(split: Split, label_of: np.ndarray, count: int, seed: int) -> Split
 
 
 def check_classes(classes: Mapping[str, Sequence[str]], known: Sequence[str]) -> None:
-    """Raises a ValueError for classes to tell apart that hold one which the data does not have."""
+    """Makes sure that classes can be told apart.
+
+    Raises:
+        ValueError: a class that the data does not have; fewer than two to tell apart, an empty one, or a class of the
+            data that counts as several: each of these would be scored as if it had been told.
+    """
     unknown = [member for members in classes.values() for member in members if member not in known]
     if unknown:
         raise ValueError(
             f"unknown class in probe.classes: got {unknown[0]!r}, expected one of {', '.join(known)}; correct the name"
+        )
+    members = [member for names in classes.values() for member in names]
+    if len(classes) < 2 or len(set(members)) < len(members) or not all(classes.values()):
+        groups = "; ".join(f"{name} of {', '.join(names) or 'none'}" for name, names in classes.items())
+        raise ValueError(
+            f"probe.classes tells no classes apart: got {groups or 'none'}, expected two or more, each of classes of "
+            "the data that no other has; correct it"
         )
 
 

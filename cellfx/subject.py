@@ -118,6 +118,21 @@ def judged_name(source: Source) -> str:
     )
 
 
+def judged_by_validation(source: Source) -> Source:
+    """The source without its test split, so that every score is one of validation images.
+
+    Raises:
+        ValueError: there is no validation image.
+    """
+    valid = source.splits.get("valid")
+    if valid is None or not valid.num_examples:
+        raise ValueError(
+            f"nothing to judge on: got no validation image of {source.name}, expected some, as probe.split is valid; "
+            "raise data.valid_rate or set aside other validation images"
+        )
+    return source._replace(splits={name: split for name, split in source.splits.items() if name != "test"})
+
+
 def judged_split(source: Source) -> Split:
     """The split that a model is judged on; of a large one ``MAX_IMAGES`` evenly spread examples."""
     split = source.splits[judged_name(source)]

@@ -17,6 +17,9 @@ from cellfx.settings import call, nearest
 from cellfx.sparsity.summary import latents_used, sparsity
 from cellfx.training.progress import progress
 
+JUDGE = "valid"
+"""The split that trials are judged on: a setting that was chosen on test images has no honest score left."""
+
 Params = Mapping[str, Any]
 """Value by config key, as ``get_space`` of a config file returns them."""
 
@@ -99,7 +102,7 @@ def of_heads(section: Mapping[str, Any], source: codes.Codes, num_seeds: int) ->
 
 
 def of_processes(spec: str, assignments: Sequence[tuple[str, str]], workdir: Path, objective: str) -> Evaluate:
-    """Trials that are runs of ``bin/train``, each in a process and a folder of its own.
+    """Trials that are runs of ``bin/train``, each in a process and a folder of its own, judged on validation images.
 
     Args:
         spec: the config as ``--config`` names it.
@@ -113,7 +116,7 @@ def of_processes(spec: str, assignments: Sequence[tuple[str, str]], workdir: Pat
 
     def one(trial: Trial) -> Outcome:
         folder = workdir / trial.folder
-        fields = [*assignments, *((key, str(value)) for key, value in trial.params.items())]
+        fields = [*assignments, *((key, str(value)) for key, value in trial.params.items()), ("probe.split", JUDGE)]
         arguments = [f"--config={spec}", *(f"--config.{key}={text}" for key, text in fields), f"--workdir={folder}"]
         path = os.pathsep.join([str(Path(cellfx.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
         result = subprocess.run(

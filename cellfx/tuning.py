@@ -3,6 +3,7 @@
 A config file that can be tuned has, beside ``get_config``, a function ``get_space(trial)`` that returns what to try,
 ``{"model.beta": trial.suggest_float("model.beta", 1, 10)}``. One with a section ``head`` trains heads on cached
 latents, all trials of a batch in one program; any other is trained as ``bin/train`` does, one process for each trial.
+Validation images judge them all, so that the test images are still new to the best.
 """
 
 import json
@@ -98,12 +99,18 @@ def tune(
         source = call(_codes, "codes", settings.get("codes", {}))
         evaluate, batch_size = trials.of_heads(settings["head"], source, options.num_seeds), options.batch_size
     else:
+        if settings.get("probe", {}).get("split", trials.JUDGE) != trials.JUDGE:
+            raise ValueError(
+                f"a search judges on validation images: got probe.split={settings['probe']['split']}, expected "
+                f"{trials.JUDGE}; leave it out, and judge the best trial by bin/evaluate --config.probe.split=test"
+            )
         fields = [(key, text) for key, text in assignments if not key.startswith("tune.")]
         evaluate, batch_size = trials.of_processes(spec, fields, workdir, options.objective), 1
     owner = f"{socket.gethostname()}:{workdir.absolute()}"
     with locked(workdir):
         study = _open(storage or f"sqlite:///{(workdir / DATABASE).absolute()}", name, options.direction)
         _claim(study, settings, options)
+        _claim_split(study, "head" in settings)
         # Machines that share a study and start together must not ask for the same trials.
         place = zlib.crc32(owner.encode()) if storage else 0
         seed = options.seed + place + len(study.get_trials(deepcopy=False))
@@ -173,6 +180,19 @@ def _claim(study: Any, settings: Mapping[str, Any], options: Tuning) -> None:
     study.set_user_attr("config", new)
 
 
+def _claim_split(study: Any, of_heads: bool) -> None:
+    """Raises a ValueError for a study whose trials were judged on test images, as those of older versions were.
+
+    Heads were always judged on validation rows.
+    """
+    if study.user_attrs.get("judged_on", trials.JUDGE if of_heads or not study.trials else "test") != trials.JUDGE:
+        raise ValueError(
+            f"the study {study.study_name} was judged on the test split: got {len(study.trials)} trials of an older "
+            "version, expected trials that validation images judge; choose another --workdir or --study"
+        )
+    study.set_user_attr("judged_on", trials.JUDGE)
+
+
 def _ask_again(study: Any, owner: str) -> None:
     """Trials that this workdir's process left behind when it was killed are failed and asked for once more."""
     from optuna.trial import TrialState
@@ -219,12 +239,19 @@ def _write(study: Any, workdir: Path) -> dict[str, Any]:
     """Best trial and all that have an outcome, as ``tune.json``."""
     done = [trial for trial in study.get_trials() if "about" in trial.user_attrs]
     rows = [
-        {"number": trial.number, "params": trial.params, "value": trial.value, **trial.user_attrs["about"]}
+        {
+            "number": trial.number,
+            "params": trial.params,
+            "value": trial.value,
+            "judged_on": trials.JUDGE,
+            **trial.user_attrs["about"],
+        }
         for trial in done
     ]
     good = [row for row in rows if row["value"] is not None]
     choose = max if study.direction.name == "MAXIMIZE" else min
-    found = {"best": choose(good, key=lambda row: row["value"]) if good else None, "trials": rows}
+    best = choose(good, key=lambda row: row["value"]) if good else None
+    found = {"judged_on": trials.JUDGE, "best": best, "trials": rows}
     write_whole(workdir / RESULT, json.dumps(found, indent=1).encode())
     return found
 

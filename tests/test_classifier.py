@@ -158,9 +158,9 @@ def test_views_are_averaged():
 
 def test_no_image_of_the_classes_is_an_error():
     with pytest.raises(
-        ValueError, match=r"no image to judge: got none of the classes \['grey'\], expected some; change"
+        ValueError, match=r"no image to judge: got none of the classes \['grey', 'bright'\], expected some; change"
     ):
-        judged(known(labels=(0, 2)), {"grey": ["grey"]})
+        judged(known(labels=(0, 0)), {"grey": ["grey"], "bright": ["bright"]})
 
 
 def test_a_classifier_is_not_judged_on_what_it_learnt_from():

@@ -141,10 +141,26 @@ def test_classes_are_counted_as_one_or_left_out():
 def test_classes_that_do_not_exist_are_refused():
     with pytest.raises(ValueError, match=r"unknown class in probe\.classes: got 'smal', expected one of small, large;"):
         measured(classes={"a": ("smal",), "b": ("large",)}, factor_votes=1)
+    other = {"odd": ("odd",), "even": ("even",)}
     with pytest.raises(
-        ValueError, match=r"no image to probe: got none of the classes \['odd'\], expected some; change"
+        ValueError, match=r"no image to probe: got none of the classes \['odd', 'even'\], expected some; change"
     ):
-        measured(of=source()._replace(class_names=CLASSES), classes={"odd": ("odd",)}, factor_votes=1)
+        measured(of=source()._replace(class_names=(*CLASSES, "even")), classes=other, factor_votes=1)
+
+
+@pytest.mark.parametrize(
+    ("classes", "got"),
+    [
+        ({"small": ("small",)}, "small of small"),
+        ({}, "none"),
+        ({"a": ("small", "large"), "b": ("large",)}, "a of small, large; b of large"),
+        ({"a": ("small", "large"), "b": ()}, "a of small, large; b of none"),
+    ],
+)
+def test_classes_that_cannot_be_told_apart_are_refused(classes, got):
+    """Before, one class was told apart with an accuracy of 1."""
+    with pytest.raises(ValueError, match=rf"probe\.classes tells no classes apart: got {got}, expected two or more"):
+        measured(classes=classes, factor_votes=1)
 
 
 def test_few_images_get_no_scores_of_disentanglement():
@@ -183,6 +199,20 @@ def test_a_model_is_not_probed_on_what_it_learnt_from():
     validated = measured(of=source(test=empty), factor_votes=1)
     assert validated.scores["judged_on"] == validated.scores["probe"]["judged_on"] == "valid"
     assert validated.scores["probe"]["train_images"] == 2 * SIDE**3
+
+
+def test_validation_images_judge_where_they_are_asked_to():
+    asked = measured(split="valid", factor_votes=1)
+    assert asked.scores["judged_on"] == asked.scores["probe"]["judged_on"] == "valid"
+    assert asked.scores["judged_images"] == asked.scores["probe"]["test_images"] == SIDE**3
+    assert asked.scores["probe"]["train_images"] == 2 * SIDE**3
+    stored = asked.subject.source.splits["valid"].arrays
+    np.testing.assert_array_equal(asked.images, stored["image"][asked.shown])
+    empty = Split(0, {name: values[:0] for name, values in split().arrays.items()})
+    with pytest.raises(ValueError, match="nothing to judge on: got no validation image of known, expected some"):
+        measured(of=source(valid=empty), split="valid", factor_votes=1)
+    with pytest.raises(ValueError, match=r"unknown probe\.split: got 'train', expected one of test, valid; correct it"):
+        findings.Options(split="train").check()
 
 
 def test_of_a_long_stream_only_as_much_is_read_as_is_judged(monkeypatch):

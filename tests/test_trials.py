@@ -100,7 +100,7 @@ def test_a_process_is_a_training_with_the_trials_fields(tmp_path, process):
     assert of_processes(tmp_path) == trials.Outcome(0.75, {})
     assert process[0][0][1:] == [
         *("-m", "cellfx", "train", "--config=configs/tcvae.py:tiny"),
-        *("--config.model.gamma=2", "--config.model.beta=3.5", "--config.train.seed=4"),
+        *("--config.model.gamma=2", "--config.model.beta=3.5", "--config.train.seed=4", "--config.probe.split=valid"),
         f"--workdir={tmp_path / 'trial0'}",
     ]
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,27 @@ def test_as_many_trials_as_wanted_are_run_and_written(tmp_path, evaluated):
         assert row["n"] == trial.params["model.n"]
         assert row["value"] == -((trial.params["model.x"] - 0.3) ** 2)
     assert found["best"]["value"] == max(row["value"] for row in found["trials"])
+    assert {found["judged_on"], *(row["judged_on"] for row in found["trials"])} == {"valid"}
+
+
+def test_a_study_that_test_images_judged_is_refused_in_one_line(tmp_path, evaluated):
+    search(tmp_path)
+    with sqlite3.connect(tmp_path / "study.db") as database:  # as studies of older versions are
+        database.execute("delete from study_user_attributes where key = 'judged_on'")
+    with pytest.raises(
+        ValueError, match="the study toy was judged on the test split: got 7 trials of an older"
+    ) as error:
+        search(tmp_path, changed(num_trials=9))
+    assert "\n" not in str(error.value)
+    assert len(evaluated) == 7
+
+
+def test_test_images_are_no_judges_of_a_search(tmp_path, evaluated):
+    with pytest.raises(
+        ValueError, match=r"a search judges on validation images: got probe\.split=test, expected valid"
+    ):
+        search(tmp_path / "run", {**CONFIG, "probe": {"split": "test"}})
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_search_runs_nothing_and_a_longer_one_goes_on(tmp_path, evaluated):

@@ -65,6 +65,7 @@ def test_any_other_config_is_tuned_in_processes_of_its_own(capsys, tmp_path):
     scores = json.loads((tmp_path / "run" / "trial000" / "scores.json").read_text())
     config = json.loads((tmp_path / "run" / "trial000" / "config.json").read_text())
     assert found["best"]["value"] == scores["reconstruction_mse"]
+    assert scores["judged_on"] == found["judged_on"] == config["probe"]["split"] == "valid"
     assert found["best"]["params"]["model.beta"] == config["model"]["beta"]
 
 
