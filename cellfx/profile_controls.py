@@ -5,12 +5,14 @@ where no other untreated well would, and treatments are told from them whatever 
 test images are from training, show what is left of it.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from cellfx.profiles.table import Profiles, groups
+from cellfx.profiles import fitted, plate_identity
+from cellfx.profiles.table import Profiles
 from cellfx.profiles.variant import HELD_OUT
 
 
@@ -43,13 +45,13 @@ class Controls(NamedTuple):
 
 
 def find(
-    metadata: pl.DataFrame, plate: str, column: str, values: Any, held_out: float = 0.0, seed: int = 0
+    metadata: pl.DataFrame, plate: Sequence[str] | str, column: str, values: Any, held_out: float = 0.0, seed: int = 0
 ) -> Controls:
     """Tells controls by a column, and holds some of every plate out.
 
     Args:
         metadata: of N wells.
-        plate: column of plates.
+        plate: columns that tell plates, see ``plate_identity``, or the only one.
         column: that tells controls.
         values: that controls have in it, or the only one, compared as text.
         held_out: share of the controls of every plate that judge and do not fit, rounded; 0 for all to do both.
@@ -74,7 +76,7 @@ def find(
         )
     if held_out == 0:
         return Controls(controls, controls)
-    return _divided(metadata, plate, controls, held_out, seed)
+    return _divided(metadata, fitted.columns(plate), controls, held_out, seed)
 
 
 def mark(wells: Profiles, controls: Controls) -> Profiles:
@@ -89,16 +91,17 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _divided(metadata: pl.DataFrame, plate: str, controls: np.ndarray, held_out: float, seed: int) -> Controls:
+def _divided(
+    metadata: pl.DataFrame, plate: Sequence[str], controls: np.ndarray, held_out: float, seed: int
+) -> Controls:
     rng, judged = np.random.default_rng(seed), np.zeros(len(metadata), bool)
-    for rows in groups(metadata, [plate]):
+    for name, rows in plate_identity.named(metadata, plate):
         rows = rows[controls[rows]]
         count = round(held_out * len(rows))
         if len(rows) and not 0 < count < len(rows):
             raise ValueError(
                 f"controls that cannot be held out: got controls.held_out={held_out} of {len(rows)} on plate "
-                f"{metadata[plate][int(rows[0])]}, expected a share that leaves one or more to fit and to judge; 0.5 "
-                "halves them"
+                f"{name}, expected a share that leaves one or more to fit and to judge; 0.5 halves them"
             )
         judged[rng.permutation(rows)[:count]] = True
     return Controls(controls & ~judged, judged)

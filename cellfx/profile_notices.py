@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from cellfx.profile_controls import Controls
-from cellfx.profiles import fitted, treatments
+from cellfx.profiles import fitted, plate_identity, treatments
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.spherize import Spherizing
 from cellfx.profiles.table import Profiles, few, groups
@@ -23,7 +23,7 @@ NO_FEATURE = re.compile(
 
 def counted(wells: Profiles, controls: Controls, columns: Columns) -> str:
     """How many wells were read, with what."""
-    plates, held_out = wells.metadata[columns.plate].n_unique(), int(controls.held_out.sum())
+    plates, held_out = len(groups(wells.metadata, columns.plate_identity())), int(controls.held_out.sum())
     return (
         f"{len(wells.features):,} wells with {len(wells.names):,} features on {plates:,} plates, "
         f"{int(controls.all.sum()):,} of them negative controls{f', {held_out:,} held out' if held_out else ''}"
@@ -40,11 +40,12 @@ def of_wells(wells: Profiles, controls: Controls, columns: Columns, features: st
         features: regular expression by which the config names the features.
     """
     found = []
-    bare = [rows for rows in groups(wells.metadata, [columns.plate]) if not controls.all[rows].any()]
+    named = plate_identity.named(wells.metadata, columns.plate_identity())
+    bare = [(name, rows) for name, rows in named if not controls.all[rows].any()]
     if bare:
-        plates = [str(wells.metadata[columns.plate][int(rows[0])]) for rows in bare]
+        plates, count = [name for name, _ in bare], sum(len(rows) for _, rows in bare)
         found.append(
-            f"no negative control on {_number(len(bare), 'plate')} with {_number(sum(map(len, bare)), 'well')}: "
+            f"no negative control on {_number(len(bare), 'plate')} with {_number(count, 'well')}: "
             f"{', '.join(plates[:3])}{' ...' if len(plates) > 3 else ''}; what compares with the controls of a plate "
             "leaves them out"
         )

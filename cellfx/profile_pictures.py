@@ -10,10 +10,10 @@ from cellfx.data.folder import nearest as nearest_name
 from cellfx.presentation import Figure
 from cellfx.profile_neighbours import KERNEL, check_cells, nearest
 from cellfx.profile_setting import Pictures
-from cellfx.profiles import reading
+from cellfx.profiles import plate_identity, reading
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.similarity import prepare
-from cellfx.profiles.table import METADATA, Profiles, groups
+from cellfx.profiles.table import METADATA, Profiles
 
 CELL_COUNT = "Metadata_Cell_Count"
 PERPLEXITY = 30.0
@@ -146,10 +146,10 @@ def plate_maps(
         ValueError: no wells, no such column, or one without numbers.
     """
     _check_wells(columns)
-    plates, drawn = groups(wells.metadata, [columns.plate]), []
+    plates, drawn = plate_identity.named(wells.metadata, columns.plate_identity()), []
     shown = {f"mean of {len(plates)} plates": np.arange(len(wells.features))}
     if by_plate:
-        shown = {f"plate {wells.metadata[columns.plate][int(rows[0])]}": rows for rows in plates}
+        shown = {f"plate {name}": rows for name, rows in plates}
     unit = "value, on one scale for all plates" if by_plate else "value"
     for name in names:
         values, of = _values(wells, name), variant if name in wells.names else ""

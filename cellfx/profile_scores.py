@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from cellfx.profile_setting import Asked
+from cellfx.profiles import plate_identity, subsets
 from cellfx.profiles import scores as library
-from cellfx.profiles import subsets
 from cellfx.profiles.average_precision import average_precision
 from cellfx.profiles.mean_average_precision import mean_average_precision, null_of_mean
 from cellfx.profiles.pairs import encode
@@ -154,11 +154,14 @@ def _within(effort: Effort, num_rows: int) -> tuple[Effort, dict[str, str]]:
 
 def _replicates(variant: Variant, columns: Columns, question: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
     """Mean average precision of every treatment's wells against the controls of the same plate, and its scores."""
-    wells, controls = variant.wells, pl.Series(variant.controls)
+    wells, controls, plate = variant.wells, pl.Series(variant.controls), columns.plate_identity()
     treatment = [pl.when(~controls).then(pl.col(name)).alias(name) for name in columns.treatment]
-    marked = wells._replace(metadata=wells.metadata.with_columns(*treatment, cellfx_control=controls))
+    # A missing plate is None, which shares a plate with nothing.
+    plates = pl.Series([None if code < 0 else code for code in plate_identity.codes(wells.metadata, plate)], dtype=int)
+    marked = wells.metadata.with_columns(*treatment, cellfx_control=controls, cellfx_plate=plates)
+    marked = wells._replace(metadata=marked)
     precision = average_precision(
-        marked, [*columns.treatment], [], [columns.plate], ["cellfx_control"], similarity=question.similarity
+        marked, [*columns.treatment], [], ["cellfx_plate"], ["cellfx_control"], similarity=question.similarity
     )
     by, seed = columns.treatment, question.effort.seed
     mean = mean_average_precision(precision, marked.metadata, by, PUBLISHED_NULL_SIZE, seed=seed)

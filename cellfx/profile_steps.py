@@ -85,7 +85,7 @@ def _step(step: str | Mapping[str, Any]) -> Step:
     if name not in KINDS:
         raise ValueError(f"unknown step of a variant: got {name!r}; {nearest(str(name), list(KINDS))}")
     if name in normalize.METHODS:
-        check_call(variant.normalization, name, given, 4)
+        check_call(variant.normalization, name, given, 3)
     else:
         check_call(*((select.select, name, given, 1) if name == "select" else (spherize.fit, name, given, 2)))
     return Step(name, given)

@@ -1,6 +1,6 @@
 """Wells as the config of ``bin/profile`` describes them: read or drawn, annotated, looked at, controls told apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,9 @@ import polars as pl
 from cellfx import profile_controls
 from cellfx.experiment import say
 from cellfx.profile_controls import Controls
-from cellfx.profiles import aggregate, annotate, fitted, reading, simulated, treatments
+from cellfx.profiles import aggregate, annotate, fitted, plate_identity, reading, simulated, treatments
 from cellfx.profiles.screen_rules import Columns
-from cellfx.profiles.table import METADATA, Profiles
+from cellfx.profiles.table import METADATA, Profiles, few
 from cellfx.settings import call, check_call
 
 
@@ -24,7 +24,8 @@ def read_columns(given: Mapping[str, Any]) -> Columns:
 def read_wells(settings: Mapping[str, Any], columns: Columns) -> tuple[Profiles, Controls]:
     """Wells as the config describes them, annotated, and which of them are negative controls.
 
-    With a section ``aggregate`` the table is one of cells, read a part at a time.
+    With a section ``aggregate`` the table is one of cells, read a part at a time. Plates are then told by their batch
+    too where the cells have it, whether or not ``aggregate.by`` names it.
 
     Raises:
         ValueError: tables that cannot be read or joined or are empty, columns that they lack, a well that is there
@@ -37,8 +38,9 @@ def read_wells(settings: Mapping[str, Any], columns: Columns) -> tuple[Profiles,
         wells = call(simulated.simulated, "profiles.simulated", {**drawn, "sizes": sizes})
     elif "aggregate" in settings:
         check_call(reading.read, "profiles", given)
-        how = {"features": given.get("features"), **settings["aggregate"]}
-        wells = call(aggregate.aggregate_lazily, "aggregate", how, reading.scan(given["path"]))
+        lazy, how = reading.scan(given["path"]), {"features": given.get("features"), **settings["aggregate"]}
+        how["by"] = _well(how.get("by"), columns, [_prefixed(name) for name in lazy.collect_schema().names()])
+        wells = call(aggregate.aggregate_lazily, "aggregate", how, lazy)
     else:
         wells = call(reading.read, "profiles", given)
     if not len(wells.metadata):
@@ -51,9 +53,18 @@ def read_wells(settings: Mapping[str, Any], columns: Columns) -> tuple[Profiles,
         wells = call(_annotated, "annotate", table, wells)
     _check_columns(wells.metadata, columns)
     treatments.check_labels(wells.metadata, columns)
-    if columns.well is not None and "aggregate" not in settings:
-        _check_once(wells.metadata, columns.plate, columns.well)
-    return wells, call(profile_controls.find, "controls", settings["controls"], wells.metadata, columns.plate)
+    if columns.well is not None:
+        _check_once(wells.metadata, columns.plate_identity(), columns.well)
+    plate = columns.plate_identity()
+    return wells, call(profile_controls.find, "controls", settings["controls"], wells.metadata, plate)
+
+
+def _well(by: Any, columns: Columns, known: Collection[str]) -> Any:
+    """What rows of one well share; ``by`` as the config has it, or None."""
+    plate = [name for name in columns.plate_identity() if name in known]
+    if by is None:
+        return (*plate, *filter(None, (columns.well,)))
+    return plate_identity.completed(by, plate) if plate and not isinstance(by, str) else by
 
 
 def _check_columns(metadata: pl.DataFrame, columns: Columns) -> None:
@@ -66,15 +77,20 @@ def _check_columns(metadata: pl.DataFrame, columns: Columns) -> None:
                 )
 
 
-def _check_once(metadata: pl.DataFrame, plate: str, well: str) -> None:
-    counts = metadata.drop_nulls([plate, well]).group_by(plate, well, maintain_order=True).len()
+def _check_once(metadata: pl.DataFrame, plate: Sequence[str], well: str) -> None:
+    place = [*plate, well]
+    counts = metadata.drop_nulls([plate[-1], well]).group_by(place, maintain_order=True).len()
     twice = counts.filter(pl.col("len") > 1)
     if len(twice):
         first = twice.row(0)
+        rows = metadata.join(twice[:1].select(place), on=place, nulls_equal=True)
+        differing = [name for name in metadata.columns if rows[name].n_unique() > 1]
+        where = ", ".join(f"{name} {value!r}" for name, value in zip(place, first, strict=False))
         raise ValueError(
-            f"wells that are there more than once: got {len(twice):,} of {len(counts):,}, such as {plate} "
-            f"{first[0]!r}, {well} {first[1]!r} in {first[2]} rows, expected one row for each; leave rows out, pool "
-            "them by the section aggregate, give every plate a name of its own, or set columns.well to None"
+            f"wells that are there more than once: got {len(twice):,} of {len(counts):,}, such as {where} in "
+            f"{first[-1]} rows, expected one row for each; leave rows out, pool them by the section aggregate, give "
+            "every plate a name of its own within columns.batch, or set columns.well to None; these rows differ in "
+            f"{few(differing) if differing else 'no metadata'}"
         )
 
 

@@ -94,7 +94,7 @@ def make(
     """Wells and treatments of a variant, written to its folder, and notices of them."""
     folder = workdir / "profiles" / planned.folder
     with variant.told(f"variant {planned.name!r}"):
-        fit = variant.fit(wells, controls.fitted, planned.steps, columns.plate, folder)
+        fit = variant.fit(wells, controls.fitted, planned.steps, columns.plate_identity(), folder)
     normalised, judged = take(fit.wells, controls.scored), controls.judged[controls.scored]
     treated, notices = summarise(normalised, judged, columns, settings, folder)
     made = Variant(planned.name, normalised, judged, treated)

@@ -188,7 +188,7 @@ def test_what_was_fitted_can_be_applied_to_other_plates(finished):
     written = reading.read(workdir / "profiles" / "spherized" / "screen_spherized.parquet")
     np.testing.assert_array_equal(again.features, written.features)
     by_plate = normalize.load(workdir / "profiles" / "standardized by plate" / "standardize.npz")
-    assert by_plate.by == ("Metadata_Plate",)
+    assert by_plate.by == ("Metadata_Batch", "Metadata_Plate")
 
 
 def test_the_same_run_gives_the_same_scores(finished, tmp_path):
@@ -605,7 +605,10 @@ SPOILT = {
     "a plate without controls": (
         lambda t: t.filter(~(pl.col("Metadata_Control") & (pl.col("Metadata_Plate") == "plate 1-2"))),
         "on controls",
-        "variant 'only': step 1, mad_robustize: too few controls to fit to: got 0 in Metadata_Plate 'plate 1-2', ",
+        (
+            "variant 'only': step 1, mad_robustize: too few controls to fit to: got 0 in Metadata_Batch 'batch 1', "
+            "Metadata_Plate 'plate 1-2', "
+        ),
     ),
 }
 STEPS = {"raw": (), "spherize": ("spherize",), "on controls": ({"name": "mad_robustize", "on": "controls"},)}

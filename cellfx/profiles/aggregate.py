@@ -16,19 +16,20 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from cellfx.profiles import plate_identity
 from cellfx.profiles.table import METADATA, MISSING, Profiles, from_frame, split_columns, to_frame
 
 COUNT = f"{METADATA}Cell_Count"
 """How many cells a row stands for."""
 METHODS = ("median", "mean")
-WELL = (f"{METADATA}Plate", f"{METADATA}Well")
+WELL = (plate_identity.PLATE, plate_identity.WELL)
 _BYTES_PER_VALUE = 24
 """Held while medians of a part are made, measured: a value, its group and their copies in order."""
 _CODE, _ROWS = "code", "rows"
 """Columns that no column of metadata or feature can be taken for: they are never in one table with the features."""
 
 
-def aggregate(profiles: Profiles, by: Sequence[str] = WELL, method: str = "median") -> Profiles:
+def aggregate(profiles: Profiles, by: Sequence[str] | None = None, method: str = "median") -> Profiles:
     """One row for all rows that agree in some metadata.
 
     Equal to pycytominer 1.7.1, which counts only if asked to.
@@ -36,7 +37,7 @@ def aggregate(profiles: Profiles, by: Sequence[str] = WELL, method: str = "media
     Args:
         profiles: N rows.
         by: metadata columns, kept by the result; others are not, so name here what belongs to a row. Missing values
-            agree with each other.
+            agree with each other. None: ``WELL``, within ``Metadata_Batch`` where there is such a column.
         method: "median" or "mean".
 
     Returns:
@@ -46,6 +47,7 @@ def aggregate(profiles: Profiles, by: Sequence[str] = WELL, method: str = "media
     Raises:
         ValueError: an unknown method or column.
     """
+    by = _by(by, profiles.metadata.columns)
     _check(by, method, profiles.metadata.columns)
     frame = to_frame(profiles)
     wanted = [_pooled(pl.col(name).fill_nan(None), method) for name in profiles.names]
@@ -55,7 +57,7 @@ def aggregate(profiles: Profiles, by: Sequence[str] = WELL, method: str = "media
 
 def aggregate_lazily(
     lazy: pl.LazyFrame,
-    by: Sequence[str] = WELL,
+    by: Sequence[str] | None = None,
     method: str = "median",
     features: str | None = None,
     budget_bytes: int = 512 << 20,
@@ -78,6 +80,7 @@ def aggregate_lazily(
     schema = lazy.collect_schema()
     chosen, others = split_columns(schema.names(), features)
     lazy = lazy.rename({old: new for old, new in others.items() if old != new})
+    by = _by(by, list(others.values()))
     _check(by, method, list(others.values()))
     if budget_bytes < _BYTES_PER_VALUE:
         raise ValueError(
@@ -152,6 +155,10 @@ def _number(lazy: pl.LazyFrame, name: str, dtype: pl.DataType) -> pl.Expr:
         f"text in a feature column: got {bad[name][0] if len(bad) else dtype!r} in {name!r}, expected numbers; name "
         f"the column {METADATA}{name}, or give the regular expression that names the features"
     )
+
+
+def _by(by: Sequence[str] | None, columns: Sequence[str]) -> Sequence[str]:
+    return (*plate_identity.usual(columns), plate_identity.WELL) if by is None else by
 
 
 def _check(by: Sequence[str], method: str, columns: Sequence[str]) -> None:

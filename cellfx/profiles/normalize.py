@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cellfx.profiles import fitted
+from cellfx.profiles import fitted, plate_identity
 from cellfx.profiles.table import Profiles
 
 METHODS = ("standardize", "robustize", "mad_robustize", "centre")
@@ -44,7 +44,7 @@ class Normalization(NamedTuple):
 def fit(
     profiles: Profiles,
     method: str = "mad_robustize",
-    by: Sequence[str] | str = ("Metadata_Plate",),
+    by: Sequence[str] | str | None = None,
     controls: np.ndarray | None = None,
     epsilon: float = 1e-18,
 ) -> Normalization:
@@ -60,8 +60,9 @@ def fit(
         method: "standardize" (mean and standard deviation, with n in the denominator), "robustize" (median and
             distance between the quartiles), "mad_robustize" (median and 1.4826 times the median absolute deviation)
             or "centre" (mean, not divided: batches are brought to one mean).
-        by: metadata columns, or one; rows that agree in them are normalised together. None at all, (): all rows are
-            one group, and only then can the result be applied to plates that it was not fitted to.
+        by: metadata columns, or one; rows that agree in them are normalised together. None: ``Metadata_Plate``, within
+            ``Metadata_Batch`` where there is such a column. No columns, (): all rows are one group, and only then can
+            the result be applied to plates that it was not fitted to.
         controls: (N,) bool, the rows to fit to, for instance negative controls. None: all.
         epsilon: added to the spread of "mad_robustize".
 
@@ -70,7 +71,7 @@ def fit(
     """
     if method not in METHODS:
         raise ValueError(f"unknown method: got {method!r}, expected one of {', '.join(METHODS)}; choose one of them")
-    by = fitted.columns(by)
+    by = plate_identity.usual(profiles.metadata.columns) if by is None else fitted.columns(by)
     labels, groups = fitted.reference(profiles, by, controls)
     pairs = [_centre_and_scale(profiles.features[rows], method, epsilon) for rows in groups]
     centre, scale = (np.stack(parts) for parts in zip(*pairs, strict=True))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx.profiles import plate_identity
 from cellfx.profiles.nearest import Exclusion
 from cellfx.profiles.pairs import Rule, check_columns, encode, pair_rule
 
@@ -16,7 +17,7 @@ class Columns(NamedTuple):
         treatment: what replicates share: the compound, where doses differ also the dose.
         compound: what all doses of it share; mechanism scores never compare its rows with each other.
         mechanism: of action, known for some rows; None where none is.
-        plate: barcode or number of a plate.
+        plate: barcode or number of a plate within its batch, see ``plate_identity``.
         well: such as B07; None where it is not known.
         batch: what was done together; None where there is one batch.
         dose: a number; None where every compound has one.
@@ -36,6 +37,10 @@ class Columns(NamedTuple):
     def described(self) -> list[str]:
         """The columns that belong to a treatment."""
         return list(dict.fromkeys([*self.treatment, self.compound, *filter(None, (self.mechanism, self.dose))]))
+
+    def plate_identity(self) -> tuple[str, ...]:
+        """The columns that tell plates."""
+        return plate_identity.identity(self.batch, self.plate)
 
     def exclusion(self, batch: bool) -> Exclusion:
         """What the nearest neighbour may not share: the compound, or the compound and the batch."""
@@ -150,5 +155,7 @@ def _not_blank(metadata: pl.DataFrame, name: str) -> pl.Expr:
 
 
 def _plates(metadata: pl.DataFrame, columns: Columns) -> np.ndarray:
-    known = [name for name in (columns.batch, columns.plate) if name in metadata.columns]
-    return encode(metadata, known) if columns.plate in known else np.zeros(len(metadata), int)
+    if columns.plate not in metadata.columns:
+        return np.zeros(len(metadata), int)
+    known = [name for name in columns.plate_identity() if name in metadata.columns]
+    return plate_identity.codes(metadata, known)

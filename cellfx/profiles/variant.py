@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellfx.profiles import fitted, normalize, select, spherize
+from cellfx.profiles import fitted, normalize, plate_identity, select, spherize
 from cellfx.profiles.normalize import Normalization
 from cellfx.profiles.select import Selection
 from cellfx.profiles.spherize import Spherizing
@@ -54,21 +54,21 @@ class Fit(NamedTuple):
     fitted: tuple[Selection | Normalization | Spherizing, ...]
 
 
-def fit(wells: Profiles, controls: np.ndarray, steps: Sequence[Step], plate: str, folder: Path) -> Fit:
+def fit(wells: Profiles, controls: np.ndarray, steps: Sequence[Step], plate: Sequence[str] | str, folder: Path) -> Fit:
     """Takes wells through steps; writes each level, the last one of its kind, what was fitted, and ``STEPS``.
 
     Args:
         wells: N rows; those of ``HELD_OUT`` are fitted to by no normalisation and no spherizing. ``select`` sees them.
         controls: (N,) bool, negative controls to fit to.
-        steps: in order.
-        plate: column of plates.
+        steps: in order. One that groups by the plate's name groups by all of ``plate``.
+        plate: columns that tell plates, see ``plate_identity``, or the only one.
         folder: of the variant.
 
     Raises:
         ValueError: see the functions of the steps; the message names the step.
     """
     done, files, parts, dropped = [], [], [], {}
-    names = wells.names
+    names, plate = wells.names, fitted.columns(plate)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STEPS).unlink(missing_ok=True)
     for step in steps:
@@ -109,14 +109,15 @@ def apply(folder: Path | str, wells: Profiles, controls: np.ndarray | None = Non
     """
     folder = Path(folder)
     described = _read(folder)
+    plate = fitted.columns(described["plate"])
     with told(f"variant of {folder}"):
         wells = _chosen(wells, described["features"])
         for number, given in enumerate(described["steps"], 1):
             step = Step(given["kind"], given["settings"])
             with told(f"step {number}, {step.kind}"):
-                if _by_plate(step, described["plate"]):
+                if plate[-1] in _by(step, plate):
                     _check_controls(step, controls)
-                    part = _fitted(step, wells, controls, described["plate"])
+                    part = _fitted(step, wells, controls, plate)
                 else:
                     part = _MODULES_OF_KINDS[step.kind].load(folder / Path(given["file"]).name)
                 wells = _applied(part, wells)
@@ -126,7 +127,6 @@ def apply(folder: Path | str, wells: Profiles, controls: np.ndarray | None = Non
 def normalization(
     wells: Profiles,
     method: str,
-    plate: str,
     controls: np.ndarray | None,
     by: Sequence[str] | str | None = None,
     on: str = "wells",
@@ -137,9 +137,8 @@ def normalization(
     Args:
         wells: N rows.
         method: one of ``normalize.METHODS``.
-        plate: column of plates.
         controls: (N,) bool.
-        by: metadata columns; None: the plate.
+        by: see ``normalize.fit``.
         on: "wells", which are all that are not held out, or "controls".
         epsilon: see ``normalize.fit``.
 
@@ -149,7 +148,7 @@ def normalization(
     if on not in ("wells", "controls"):
         raise ValueError(f"fitted on nothing known: got on={on!r}, expected wells or controls; correct the step")
     rows = controls if on == "controls" else _not_held_out(wells)
-    return normalize.fit(wells, method, (plate,) if by is None else by, rows, epsilon)
+    return normalize.fit(wells, method, by, rows, epsilon)
 
 
 @contextlib.contextmanager
@@ -166,27 +165,28 @@ _MODULES_OF_KINDS = {**dict.fromkeys(normalize.METHODS, normalize), "select": se
 _LEVELS = {Selection: "selected", Normalization: "normalized", Spherizing: "spherized"}
 
 
-def _fitted(step: Step, wells: Profiles, controls: np.ndarray | None, plate: str) -> Any:
+def _fitted(step: Step, wells: Profiles, controls: np.ndarray | None, plate: Sequence[str]) -> Any:
     if step.kind == "select":
         return select.select(wells, **step.settings)[1]
     kept = _not_held_out(wells)
     if controls is not None and kept is not None:
         controls = controls & kept
+    settings = {**step.settings, "by": _by(step, plate)}
     if step.kind == "spherize":
-        return spherize.fit(wells, controls, **step.settings)
-    return normalization(wells, step.kind, plate, controls, **step.settings)
+        return spherize.fit(wells, controls, **settings)
+    return normalization(wells, step.kind, controls, **settings)
 
 
 def _applied(part: Any, wells: Profiles) -> Profiles:
     return _chosen(wells, part.kept) if isinstance(part, Selection) else _MODULES[type(part)].apply(part, wells)
 
 
-def _by_plate(step: Step, plate: str) -> bool:
-    """Whether the step is fitted plate by plate."""
+def _by(step: Step, plate: Sequence[str]) -> tuple[str, ...]:
+    """The columns that a step groups by; the plate's where a normalisation names none."""
     by = step.settings.get("by")
     if by is None:
-        return step.kind in normalize.METHODS
-    return plate in fitted.columns(by)
+        return tuple(plate) if step.kind in normalize.METHODS else ()
+    return plate_identity.completed(fitted.columns(by), plate)
 
 
 def _check_controls(step: Step, controls: np.ndarray | None) -> None:
