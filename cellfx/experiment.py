@@ -91,7 +91,6 @@ def build(config: Config) -> Experiment:
     settings = to_dict(config)
     check_sections(settings)
     training = call(Training, "train", settings["train"])
-    training.check()
     options = call(findings.Options, "probe", settings.get("probe", {}))
     options.check()
     devices = parallel.chosen_devices(training.num_devices)

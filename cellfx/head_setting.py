@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.annotations import Count, Weight
 from cellfx.training.optimizers import DECAYS
 
 METHODS = ("dense", "rigl", "set", "static", "magnitude")
@@ -33,7 +34,7 @@ class Setting(NamedTuple):
     """
 
     method: str = "rigl"
-    widths: tuple[int, ...] = (32, 16, 16, 16)
+    widths: tuple[Count, ...] = (32, 16, 16, 16)
     dropout: float = 0.0
     sparsity: float = 0.951
     update_every: int = 115
@@ -44,7 +45,7 @@ class Setting(NamedTuple):
     num_epochs: int = 100
     learning_rate: float = 3e-3
     decay: str = "cosine"
-    l2: float = 0.0
+    l2: Weight = 0.0
     balanced: bool = True
 
     def check(self) -> None:

@@ -1,15 +1,21 @@
 """What the sections of a config stand for: data, model, feed and optimiser, each made by its factory."""
 
 import importlib
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optax
 
+from cellfx.annotations import check_value
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, count_classes, grouped
-from cellfx.settings import Config, Training, call, named, nearest
+from cellfx.settings import Config, Derived, Training, call, check_section, chosen, named, nearest
 from cellfx.types import Model, Spec
+
+PREPROCESSING = "it is fitted to the training images and kept with the run"
+GROUPED = Mapping[str, Sequence[str]]
+"""Of the key ``grouped`` of the section ``data``."""
 
 
 def load_source(section: Mapping[str, Any], preprocessing: Mapping[str, Any] | None = None) -> Source:
@@ -19,9 +25,15 @@ def load_source(section: Mapping[str, Any], preprocessing: Mapping[str, Any] | N
         section: of the config.
         preprocessing: ``Source.preprocessing`` of the same data when a model was trained on it; None fits it anew.
     """
+    check_section("data", section)
     settings = {key: value for key, value in section.items() if key != "grouped"}
-    source = named("data", "data", settings | ({"preprocessing": preprocessing} if preprocessing else {}))
-    return grouped(source, section["grouped"]) if section.get("grouped") is not None else source
+    classes = section.get("grouped")
+    check_value("data.grouped", classes, GROUPED | None)
+    kept = {"preprocessing": Derived(preprocessing, PREPROCESSING)}
+    factory, rest = chosen("data", "data", settings)
+    takes = "preprocessing" in inspect.signature(factory).parameters
+    source = call(factory, "data", rest, derived=kept if takes else None)
+    return source if classes is None else grouped(source, classes)
 
 
 def load_source_and_model(
@@ -45,8 +57,12 @@ def load_source_and_model(
 
 def make_feed(source: Source, section: Mapping[str, Any], training: Training, axis_name: str | None) -> Feed:
     """Training batches as a config's section ``input`` says."""
-    settings = {"steps_per_call": training.steps_per_call, "seed": training.seed, "axis_name": axis_name, **section}
-    return named("data", "input", settings, source.splits["train"], name_key="pipeline")
+    derived = {
+        "steps_per_call": Derived(training.steps_per_call, "train.steps_per_call sets it"),
+        "seed": Derived(training.seed, "train.seed sets it"),
+        "axis_name": Derived(axis_name, "train.num_devices sets it"),
+    }
+    return named("data", "input", section, source.splits["train"], name_key="pipeline", derived=derived)
 
 
 def make_optimizers(
@@ -62,19 +78,23 @@ def make_optimizers(
     """
     shared = {key: value for key, value in section.items() if key != "players"}
     own = section.get("players") or {}
+    check_section("optim.players", own)
     known = list(players)
-    unknown = [name for name in own if name not in known]
-    if unknown:
-        raise ValueError(f"unknown player in optim.players: got {unknown[0]!r}; {nearest(unknown[0], known)}")
-    return {player: _make_optimizer({**shared, **own.get(player, {})}, num_steps) for player in players}
+    for name in own:
+        if name not in known:
+            raise ValueError(f"unknown player in optim.players: got {name!r}; {nearest(name, known)}")
+        check_section(f"optim.players.{name}", own[name])
+        _optimizer({"name": shared.get("name"), **own[name]}, f"optim.players.{name}", num_steps)
+    return {player: _optimizer({**shared, **own.get(player, {})}, "optim", num_steps) for player in known}
 
 
-def _make_optimizer(section: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
+def _optimizer(section: Mapping[str, Any], where: str, num_steps: int) -> optax.GradientTransformation:
     optimizers = importlib.import_module("cellfx.training.optimizers")
     settings = dict(section)
     name = settings.pop("name", None)
     if name not in optimizers.NAMES:
         raise ValueError(
-            f"unknown optimiser: got {name!r}, expected one of {', '.join(optimizers.NAMES)}; correct optim.name"
+            f"unknown optimiser: got {name!r}, expected one of {', '.join(optimizers.NAMES)}; correct {where}.name"
         )
-    return call(getattr(optimizers, name), "optim", {"total_steps": num_steps, **settings})
+    derived = {"total_steps": Derived(num_steps, "train.num_epochs and the data set it")}
+    return call(getattr(optimizers, name), where, settings, derived=derived)

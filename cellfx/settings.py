@@ -10,10 +10,11 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import jax
+
+from cellfx.annotations import Count, Seed, check_value
 
 Config = Mapping[str, Any]
 SECTIONS = ("data", "input", "model", "optim", "train")
@@ -36,32 +37,73 @@ class Training(NamedTuple):
         num_devices: devices to use; None for all.
     """
 
-    num_epochs: int = 5
-    seed: int = 0
-    steps_per_call: int = 10
-    log_every: int = 10
-    eval_every: int = 100
-    save_every: int = 100
-    keep: int = 2
+    num_epochs: Count = 5
+    seed: Seed = 0
+    steps_per_call: Count = 10
+    log_every: Count = 10
+    eval_every: Count = 100
+    save_every: Count = 100
+    keep: Count = 2
     compute_dtype: str = "float32"
     num_devices: int | None = None
 
-    def check(self) -> None:
-        """Raises a ValueError for a number below 1."""
-        for name in ("num_epochs", "steps_per_call", "log_every", "eval_every", "save_every", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"train.{name} is too small: got {getattr(self, name)}, expected 1 or more; raise it")
+
+class Derived(NamedTuple):
+    """An argument of a factory that follows from other settings, so that its own section must not set it.
+
+    Attributes:
+        value: of the argument.
+        source: what sets it, for the message.
+    """
+
+    value: Any
+    source: str
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """A plain dictionary, the same whether the config comes from a file or from config.json."""
-    return json.loads(json.dumps(config.to_dict() if hasattr(config, "to_dict") else dict(config)))
+    """A plain dictionary, the same whether the config comes from a file or from config.json.
+
+    Raises:
+        ValueError: a value that no config.json can hold; the message names its key.
+    """
+    plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    try:
+        return json.loads(json.dumps(plain))
+    except (TypeError, ValueError):
+        for key, value in _flat(plain):
+            _check_storable(key, value)
+        raise
 
 
-def named(package: str, section: str, settings: Mapping[str, Any], *arguments: Any, name_key: str = "name") -> Any:
-    """Calls ``cellfx.<package>.<name>.<name>`` with a config section, its name taken off."""
-    rest = {key: value for key, value in settings.items() if key != name_key}
-    return call(factory_of(package, section, settings, name_key), section, rest, *arguments)
+def _check_storable(key: str, value: Any) -> None:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"wrong type for config key {key}: got {value!r}, expected numbers, texts, True, False, None, or sequences "
+            f"and mappings of these; correct it"
+        ) from None
+
+
+def named(
+    package: str,
+    section: str,
+    settings: Mapping[str, Any],
+    *arguments: Any,
+    name_key: str = "name",
+    derived: Mapping[str, Derived] | None = None,
+) -> Any:
+    """Calls ``cellfx.<package>.<name>.<name>`` with a config section, its name taken off; see ``call``."""
+    factory, rest = chosen(package, section, settings, name_key)
+    return call(factory, section, rest, *arguments, derived=derived)
+
+
+def chosen(
+    package: str, section: str, settings: Mapping[str, Any], name_key: str = "name"
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The factory that a config section names, and the section without the name; errors as ``factory_of``."""
+    factory = factory_of(package, section, settings, name_key)
+    return factory, {key: value for key, value in settings.items() if key != name_key}
 
 
 def factory_of(package: str, section: str, settings: Mapping[str, Any], name_key: str = "name") -> Callable[..., Any]:
@@ -70,6 +112,7 @@ def factory_of(package: str, section: str, settings: Mapping[str, Any], name_key
     Raises:
         ValueError: no name, or nothing is called so.
     """
+    check_section(section, settings)
     if name_key not in settings:
         raise ValueError(f"config section {section} has no {name_key}; expected the name of one of cellfx/{package}")
     name = settings[name_key]
@@ -86,45 +129,75 @@ def _factories(package: str) -> list[str]:
     return sorted(names)
 
 
-def call(factory: Callable[..., Any], section: str, settings: Mapping[str, Any], *arguments: Any) -> Any:
+def call(
+    factory: Callable[..., Any],
+    section: str,
+    settings: Mapping[str, Any],
+    *arguments: Any,
+    derived: Mapping[str, Derived] | None = None,
+) -> Any:
     """The factory's result for a config section as keyword arguments, behind some positional ones.
+
+    Args:
+        factory: to call.
+        section: what messages call the section.
+        settings: the section.
+        arguments: positional ones.
+        derived: arguments that follow from other settings.
 
     Raises:
         ValueError: see ``check_call``.
     """
-    check_call(factory, section, settings, len(arguments))
-    return factory(*arguments, **settings)
+    derived = derived or {}
+    check_call(factory, section, settings, len(arguments), {name: each.source for name, each in derived.items()})
+    return factory(*arguments, **settings, **{name: each.value for name, each in derived.items()})
 
 
-def check_call(factory: Callable[..., Any], section: str, settings: Mapping[str, Any], num_arguments: int = 0) -> None:
+def check_call(
+    factory: Callable[..., Any],
+    section: str,
+    settings: Mapping[str, Any],
+    num_arguments: int = 0,
+    derived: Mapping[str, str] | None = None,
+) -> None:
     """Makes sure that a factory can be called with a config section, behind ``num_arguments`` positional arguments.
 
+    Args:
+        factory: to call.
+        section: what messages call the section.
+        settings: the section.
+        num_arguments: positional ones.
+        derived: what sets an argument that the section must not set, by its name.
+
     Raises:
-        ValueError: a key that the factory does not take, the message names the nearest one it does; a key that is
-            missing and has no default; or a value of the wrong type.
+        ValueError: a section that is none; a key that the factory does not take, the message names the nearest one it
+            does; one that follows from other settings; one that is missing and has no default; or a value of the
+            wrong kind or out of its range, see ``annotations.check_value``.
     """
+    check_section(section, settings)
+    derived = derived or {}
     parameters = dict([*inspect.signature(factory).parameters.items()][num_arguments:])
-    known = list(parameters)
-    unknown = [name for name in settings if name not in known]
-    if unknown:
-        raise ValueError(f"unknown config key {section}.{unknown[0]}; {nearest(unknown[0], known)}")
+    known = [name for name in parameters if name not in derived]
+    for name in settings:
+        if name in derived:
+            raise ValueError(
+                f"config key {section}.{name} cannot be set: got {settings[name]!r}, expected no such key, because "
+                f"{derived[name]}; leave it out"
+            )
+        if name not in known:
+            raise ValueError(f"unknown config key {section}.{name}; {nearest(name, known)}")
     missing = [name for name in known if parameters[name].default is inspect.Parameter.empty and name not in settings]
     if missing:
         raise ValueError(f"config key {section}.{missing[0]} is missing; expected a value, it has no default")
-    annotations = get_type_hints(factory)
+    annotations = get_type_hints(factory, include_extras=True)
     for name, value in settings.items():
-        _check_type(f"{section}.{name}", value, annotations.get(name, Any))
+        check_value(f"{section}.{name}", value, annotations.get(name, Any))
 
 
-def _check_type(key: str, value: Any, annotation: Any) -> None:
-    """Raises a ValueError where a number, text or switch was expected and something else was got."""
-    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    plain = {bool: (bool,), int: (int,), float: (int, float), str: (str,), type(None): (type(None),)}
-    if not all(kind in plain for kind in kinds):
-        return
-    if type(value) not in [accepted for kind in kinds for accepted in plain[kind]]:
-        names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise ValueError(f"wrong type for config key {key}: got {value!r}, expected {names}; correct it")
+def check_section(name: str, section: Any) -> None:
+    """Raises a ValueError for a section that is no mapping."""
+    if not isinstance(section, Mapping):
+        raise ValueError(f"config section {name} is no section: got {section!r}, expected keys with values; correct it")
 
 
 def check_sections(settings: Mapping[str, Any]) -> None:
@@ -136,6 +209,8 @@ def check_sections(settings: Mapping[str, Any]) -> None:
     missing = [name for name in SECTIONS if name not in settings]
     if missing:
         raise ValueError(f"config section {missing[0]} is missing; expected {', '.join(SECTIONS)}")
+    for name, section in settings.items():
+        check_section(name, section)
 
 
 def nearest(name: str, known: list[str]) -> str:

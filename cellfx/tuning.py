@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cellfx import codes, trials
+from cellfx.annotations import Seed
 from cellfx.experiment import say
 from cellfx.settings import Config, call, locked, to_dict, write_whole
 from cellfx.training.progress import format_seconds
@@ -50,7 +51,7 @@ class Tuning(NamedTuple):
     batch_size: int = 40
     objective: str = "probe.balanced_accuracy"
     direction: str = "maximize"
-    seed: int = 0
+    seed: Seed = 0
     sampler: str = "tpe"
 
     def check(self) -> None:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from cellfx.parts import make_optimizers
+from cellfx.parts import load_source, make_optimizers
 
 PLAYERS = ("discriminator", "generator")
 
@@ -49,9 +49,27 @@ def test_a_player_may_have_settings_of_its_own_and_shares_the_others():
         ({"name": "adam", "players": {"vae": {}}}, r"unknown player in optim\.players: got 'vae'; expected one of"),
         ({"name": "sgd"}, r"unknown optimiser: got 'sgd', expected one of adam; correct optim\.name"),
         ({"name": "adam", "players": {"generator": {"every": 9}}}, "every is out of range: got 9, expected 1 to 4"),
-        ({"name": "adam", "players": {"generator": {"evry": 2}}}, r"unknown config key optim\.evry; did you mean"),
+        (
+            {"name": "adam", "players": {"generator": {"evry": 2}}},
+            r"unknown config key optim\.players\.generator\.evry; did you mean every",
+        ),
     ],
 )
 def test_what_no_player_can_be_given_is_refused(section, message):
     with pytest.raises(ValueError, match=message):
         make_optimizers(section, 4, PLAYERS)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"preprocessing": {}}, r"config key data\.preprocessing cannot be set: .* fitted to the training images"),
+        ({"grouped": 3}, r"wrong type for config key data\.grouped: got 3, expected mapping of str to sequence of str"),
+        ({"grouped": {"a": "G1"}}, r"wrong type for config key data\.grouped\.a: got 'G1'"),
+        ({"fold": -1}, r"got data\.fold=-1, expected 0 or more"),
+        ({"valid_rate": 1}, r"got data\.valid_rate=1, expected 0 or more and below 1"),
+    ],
+)
+def test_wrong_settings_of_data_are_refused_before_any_is_read(section, message):
+    with pytest.raises(ValueError, match=message):
+        load_source({"name": "flowcytometry", "folder": "nowhere", **section})

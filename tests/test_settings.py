@@ -1,11 +1,12 @@
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import ml_collections
 import pytest
 
 from cellfx import settings
+from cellfx.annotations import Count, Rate, Seed, Weight, checked
 from cellfx.types import Spec
 
 SECTIONS = {"data": {}, "input": {}, "model": {}, "optim": {}, "train": {}}
@@ -42,6 +43,9 @@ def typed(
     sizes: Sequence[int] = (1,),
     shape: tuple[int, ...] = (),
     classes: Mapping[str, Sequence[str]] | None = None,
+    pair: tuple[float, float] | None = None,
+    channels: Sequence[str | int] | None = None,
+    way: Literal["raise", "skip"] = "raise",
     folder: str | os.PathLike[str] = "",
     free: Any = None,
 ):
@@ -60,7 +64,10 @@ def typed(
         ("shape", [[1, 2], (3,)]),
         ("classes", [None, {"a": ["b"]}]),
         ("folder", ["x"]),
-        ("free", [1, "a", None]),
+        ("pair", [[1, 2.5], None]),
+        ("channels", [["PI", 2], ()]),
+        ("way", ["skip"]),
+        ("free", [1, "a", None, {"a": [1]}]),
     ],
 )
 def test_a_value_of_the_parameters_type_passes(name, values):
@@ -80,6 +87,18 @@ def test_a_value_of_the_parameters_type_passes(name, values):
         ("on", 1, "bool"),
         ("kind", 3, "str"),
         ("kind", None, "str"),
+        ("kind", ["a"], "str"),
+        ("count", {"a": 1}, "int"),
+        ("sizes", 3, "sequence of int"),
+        ("sizes", "abc", "sequence of int"),
+        ("sizes", {"a": 1}, "sequence of int"),
+        ("shape", 3, "sequence of int"),
+        ("pair", [1, 2, 3], "sequence of 2: float, float or None"),
+        ("classes", "a", "mapping of str to sequence of str or None"),
+        ("classes", [["a", ["b"]]], "mapping of str to sequence of str or None"),
+        ("channels", "PI", "sequence of str or int or None"),
+        ("way", "skp", "'raise' or 'skip'"),
+        ("folder", 3, "str or path"),
     ],
 )
 def test_a_value_of_another_type_is_refused(name, value, expected):
@@ -88,6 +107,69 @@ def test_a_value_of_another_type_is_refused(name, value, expected):
     assert str(error.value) == (
         f"wrong type for config key data.{name}: got {value!r}, expected {expected}; correct it"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("sizes", [1, "b"], "data.sizes[1]: got 'b', expected int"),
+        ("classes", {"a": "b"}, "data.classes.a: got 'b', expected sequence of str"),
+        ("classes", {"a": ["b", 2]}, "data.classes.a[1]: got 2, expected str"),
+        ("channels", [None], "data.channels[0]: got None, expected str or int"),
+    ],
+)
+def test_a_part_of_another_type_is_named(name, value, expected):
+    with pytest.raises(ValueError) as error:  # noqa: PT011 the whole message is compared
+        settings.call(typed, "data", {name: value}, "images")
+    assert str(error.value) == f"wrong type for config key {expected}; correct it"
+
+
+def ranged(seed: Seed = 0, weight: Weight = 1.0, rate: Rate = 0.5, sizes: Sequence[Count] = (1,), free: float = 0.0):
+    return seed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("seed", -1, "data.seed=-1, expected 0 to 4294967295"),
+        ("seed", 2**32, "data.seed=4294967296, expected 0 to"),
+        ("weight", -1, "data.weight=-1, expected 0 or more"),
+        ("weight", float("nan"), "data.weight=nan, expected 0 or more"),
+        ("weight", float("inf"), "data.weight=inf, expected 0 or more"),
+        ("rate", 1.0, "data.rate=1.0, expected 0 or more and below 1"),
+        ("sizes", [4, 0], "data.sizes[1]=0, expected 1 or more"),
+        ("free", float("nan"), "data.free=nan, expected a finite number"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused(name, value, said):
+    with pytest.raises(ValueError) as error:  # noqa: PT011 the whole message is compared
+        settings.call(ranged, "data", {name: value})
+    assert str(error.value).startswith(f"number out of range: got {said}")
+    if name != "sizes":
+        with pytest.raises(ValueError, match=rf"number out of range: got data\.{name}="):
+            checked("data")(ranged)(**{name: value})
+
+
+def test_a_derived_argument_is_given_and_cannot_be_set():
+    derived = {"beta": settings.Derived(3, "the data sets it")}
+    assert settings.call(factory, "model", {"gamma": 5}, "data", derived=derived) == ("data", 3, 5)
+    with pytest.raises(ValueError) as error:  # noqa: PT011 the whole message is compared
+        settings.call(factory, "model", {"beta": 4}, "data", derived=derived)
+    assert str(error.value) == (
+        "config key model.beta cannot be set: got 4, expected no such key, because the data sets it; leave it out"
+    )
+    with pytest.raises(ValueError, match=r"unknown config key model\.bta; expected one of gamma"):
+        settings.call(factory, "model", {"bta": 4}, "data", derived=derived)
+
+
+def test_what_no_config_can_hold_is_named():
+    with pytest.raises(ValueError, match=r"wrong type for config key model\.filters: got \{8\}, expected numbers"):
+        settings.to_dict({"model": {"beta": 1, "filters": {8}}})
+
+
+def test_a_section_that_is_no_mapping_is_named():
+    with pytest.raises(ValueError, match="config section probe is no section: got 3, expected keys with values"):
+        settings.check_sections({**SECTIONS, "probe": 3})
 
 
 def test_a_key_that_has_no_default_must_be_there():

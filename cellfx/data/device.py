@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cellfx.annotations import Count, Seed, checked
 from cellfx.collectives import local_part
 from cellfx.data import augment
 from cellfx.data.feed import Feed
@@ -18,11 +19,12 @@ from cellfx.types import Batch, Key, PyTree
 _NUM_ROUNDS = 6
 
 
+@checked("input")
 def device(
     split: Split,
     batch_size: int,
-    steps_per_call: int,
-    seed: int,
+    steps_per_call: Count,
+    seed: Seed,
     axis_name: str | None = None,
     flips: bool = False,
     rotations: bool = False,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cellfx.annotations import Count, Folds, Number, Rate, Seed, Weight, checked
 from cellfx.data.cells import Cells, prepare_cells
 from cellfx.data.prepared import (
     Prepared,
@@ -32,9 +33,10 @@ MAX_FITTED_IMAGES = 4096
 _logger = logging.getLogger(__name__)
 
 
+@checked("data")
 def flowcytometry(
     folder: str | os.PathLike[str],
-    image_size: int = 64,
+    image_size: Count = 64,
     channels: Sequence[str | int] | None = None,
     channel_names: Sequence[str] | None = None,
     brightfield: Sequence[str | int] | None = None,
@@ -49,13 +51,13 @@ def flowcytometry(
     group: str | None = None,
     classes: Sequence[str] | None = None,
     kept: str | None = None,
-    num_folds: int = 5,
-    fold: int = 0,
-    valid_rate: float = 0.1,
-    seed: int = 0,
+    num_folds: Folds = 5,
+    fold: Number = 0,
+    valid_rate: Rate = 0.1,
+    seed: Seed = 0,
     balance: Sequence[str] | None = None,
     on_error: str = "raise",
-    in_memory_gib: float = 4.0,
+    in_memory_gib: Weight = 4.0,
     data_dir: str | os.PathLike[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
 ) -> Source:

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cellfx.annotations import Number, Pixels, Seed, checked
 from cellfx.data import nucleus
 from cellfx.data.drawn import check_sizes, draw_split, example_seeds
 from cellfx.data.hashing import GOLDEN, mix, uniform
@@ -55,12 +56,13 @@ _TOGETHER = (0.6, 1.05)
 _FRAGMENTS_PX = (5.0, 20.0)
 
 
+@checked("data")
 def frames(
-    num_train: int = 10_000,
-    num_valid: int = 1_000,
-    num_test: int = 2_000,
-    image_size: int = 32,
-    seed: int = 0,
+    num_train: Number = 10_000,
+    num_valid: Number = 1_000,
+    num_test: Number = 2_000,
+    image_size: Pixels = 32,
+    seed: Seed = 0,
     kind_rates: Mapping[str, float] | None = None,
 ) -> Source:
     """Draws the data set; what an example depends on is said in ``cellfx.data.drawn``.

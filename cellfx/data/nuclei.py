@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cellfx.annotations import Count, Folds, Number, Rate, Seed, Weight, checked
 from cellfx.data.folder import parse_names, scan
 from cellfx.data.intensity import check_intensity
 from cellfx.data.many_files import check_options
@@ -25,21 +26,22 @@ from cellfx.data.records import build_records, image_reader, notes
 from cellfx.data.source import Source
 
 
+@checked("data")
 def nuclei(
     folder: str | os.PathLike[str],
-    image_size: int = 64,
+    image_size: Count = 64,
     metadata_regex: str | None = None,
     group: str | None = None,
     classes: Sequence[str] | None = None,
-    num_folds: int = 5,
-    fold: int = 0,
-    valid_rate: float = 0.1,
-    seed: int = 0,
+    num_folds: Folds = 5,
+    fold: Number = 0,
+    valid_rate: Rate = 0.1,
+    seed: Seed = 0,
     balance: Sequence[str] | None = None,
     intensity: str = "raw",
     pose: str = "raw",
     on_error: str = "raise",
-    in_memory_gib: float = 4.0,
+    in_memory_gib: Weight = 4.0,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Source:
     """Images of single cells, one per file, labelled by the folder they lie in.

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cellfx.annotations import Count, Seed, checked
 from cellfx.data import augment, augment_tf
 from cellfx.data.cpu_tensorflow import import_tensorflow
 from cellfx.data.feed import Feed
@@ -23,11 +24,12 @@ _SHUFFLE_BYTES = 2**30
 _FOREVER = np.iinfo(np.int64).max
 
 
+@checked("input")
 def pipeline(
     split: Split,
     batch_size: int,
-    steps_per_call: int,
-    seed: int,
+    steps_per_call: Count,
+    seed: Seed,
     axis_name: str | None = None,
     flips: bool = False,
     rotations: bool = False,

@@ -37,6 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
+from cellfx.annotations import Count, Number, Pixels, Seed, checked
 from cellfx.data import nucleus
 from cellfx.data.drawn import FIRST_INDEX, check_sizes, draw_split, example_seeds
 from cellfx.data.folder import nearest
@@ -81,21 +82,22 @@ class _Wells(NamedTuple):
     metadata: dict[str, np.ndarray]
 
 
+@checked("data")
 def screen(
-    num_mechanisms: int = 8,
-    compounds_per_mechanism: int = 4,
+    num_mechanisms: Count = 8,
+    compounds_per_mechanism: Count = 4,
     doses_um: tuple[float, ...] = (1.0, 10.0),
-    num_batches: int = 2,
-    plates_per_batch: int = 4,
-    num_controls: int = 32,
-    cells_per_well: int = 20,
+    num_batches: Count = 2,
+    plates_per_batch: Count = 4,
+    num_controls: Count = 32,
+    cells_per_well: Count = 20,
     half_effect_um: float = 1.0,
     sizes: Mapping[str, float] | None = None,
-    valid_plates: int = 1,
-    test_plates: int = 1,
-    image_size: int = 64,
+    valid_plates: Number = 1,
+    test_plates: Number = 1,
+    image_size: Pixels = 64,
     pose: str = "raw",
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Source:
     """Draws the cells of a screen: every plate has every compound at every dose once, and negative controls.
 

@@ -26,6 +26,7 @@ import pathlib
 
 import numpy as np
 
+from cellfx.annotations import Number, Seed, checked
 from cellfx.data.source import Source, Split
 
 CLASS_NAMES = ("square", "ellipse", "heart")
@@ -46,11 +47,12 @@ _REACH_PX = 14
 _BLOCK = 256
 
 
+@checked("data")
 def sprites(
-    num_train: int | None = 50_000,
-    num_valid: int = 5_000,
-    num_test: int = 10_000,
-    seed: int = 0,
+    num_train: Number | None = 50_000,
+    num_valid: Number = 5_000,
+    num_test: Number = 10_000,
+    seed: Seed = 0,
 ) -> Source:
     """A random part of the grid, split at random.
 

@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cellfx.annotations import Number, Pixels, Seed, checked
 from cellfx.data import nucleus
 from cellfx.data.drawn import check_sizes, draw_split, example_seeds
 from cellfx.data.hashing import uniform
@@ -68,12 +69,13 @@ _Proposed = tuple[int, ...]
 """States that cells are proposed in, each as likely as the others."""
 
 
+@checked("data")
 def synthetic(
-    num_train: int = 20_000,
-    num_valid: int = 2_000,
-    num_test: int = 2_000,
-    image_size: int = 64,
-    seed: int = 0,
+    num_train: Number = 20_000,
+    num_valid: Number = 2_000,
+    num_test: Number = 2_000,
+    image_size: Pixels = 64,
+    seed: Seed = 0,
     fixed: Mapping[str, float] | None = None,
     states: Sequence[str] = CLASS_NAMES,
 ) -> Source:

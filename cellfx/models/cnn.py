@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cellfx.annotations import checked
 from cellfx.losses.classification import class_weights, cross_entropy
 from cellfx.nn.activation import mish
 from cellfx.nn.batch_norm import BatchNorm
@@ -55,6 +56,7 @@ class Cnn(nn.Module):
         return BatchNorm(self.axis_name, self.momentum, name=name)
 
 
+@checked("model")
 def cnn(
     spec: Spec,
     filters: Sequence[int] = (8, 16, 32, 64),

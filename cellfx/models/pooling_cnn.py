@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cellfx.annotations import checked
 from cellfx.losses.classification import class_weights, cross_entropy
 from cellfx.nn.batch_norm import BatchNorm
 from cellfx.nn.convolution import Conv
@@ -55,6 +56,7 @@ class PoolingCnn(nn.Module):
         return BatchNorm(self.axis_name, MOMENTUM, name=name)(x, mask) if self.normalise else x
 
 
+@checked("model")
 def pooling_cnn(
     spec: Spec,
     filters: Sequence[int] = (16, 32, 64),

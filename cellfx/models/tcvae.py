@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from cellfx.annotations import Number, Weight, checked
 from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_to_standard_normal, warm_up
 from cellfx.losses.information import ESTIMATORS, KLTerms, decompose_kl, weighted_bias
@@ -13,17 +14,18 @@ from cellfx.nn.autoencoder import Autoencoder, decoder_of, encoder_of, initialis
 from cellfx.types import Batch, Key, Model, PyTree, Spec
 
 
+@checked("model")
 def tcvae(
     spec: Spec,
     latents: int = 32,
     filters: Sequence[int] = (8, 16, 32, 64),
     hidden: int = 256,
     activation: str = "relu",
-    alpha: float = 1.0,
-    beta: float = 6.0,
-    gamma: float = 1.0,
+    alpha: Weight = 1.0,
+    beta: Weight = 6.0,
+    gamma: Weight = 1.0,
     estimator: str = "weighted",
-    warm_up_steps: int = 0,
+    warm_up_steps: Number = 0,
     likelihood: str = "normal",
     scale: float = 0.1,
     window_px: float | None = None,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from cellfx.annotations import Number, Weight, checked
 from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_between_normals, warm_up
 from cellfx.losses.reconstruction import logit, reconstruction_loss
@@ -17,6 +18,7 @@ from cellfx.types import Batch, Key, Metrics, Model, PyTree, Spec
 PLAYER = "vae"
 
 
+@checked("model")
 def unet_vae(
     spec: Spec,
     inputs: int = 1,
@@ -24,8 +26,8 @@ def unet_vae(
     filters: Sequence[int] = (16, 32, 64, 64),
     hidden: int = 128,
     activation: str = "relu",
-    beta: float = 1.0,
-    warm_up_steps: int = 0,
+    beta: Weight = 1.0,
+    warm_up_steps: Number = 0,
     likelihood: str = "normal",
     scale: float = 0.1,
     window_px: float | None = None,

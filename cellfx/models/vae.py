@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from cellfx.annotations import Number, Weight, checked
 from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_to_standard_normal, warm_up
 from cellfx.losses.reconstruction import logit, reconstruction_loss
@@ -16,14 +17,15 @@ EVALUATION_SEED = 0
 """With batch statistics of its own a trained model is judged on the same noise every time."""
 
 
+@checked("model")
 def vae(
     spec: Spec,
     latents: int = 32,
     filters: Sequence[int] = (8, 16, 32, 64),
     hidden: int = 256,
     activation: str = "relu",
-    beta: float = 1.0,
-    warm_up_steps: int = 0,
+    beta: Weight = 1.0,
+    warm_up_steps: Number = 0,
     likelihood: str = "normal",
     scale: float = 0.1,
     window_px: float | None = None,

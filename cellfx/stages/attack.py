@@ -11,6 +11,7 @@ import numpy as np
 
 from cellfx import codes, experiment
 from cellfx.analysis import attack_charts, attacks, galleries, oddities
+from cellfx.annotations import Count, Number, Weight
 from cellfx.data.source import Split, to_float
 from cellfx.distill.export import to_jax
 from cellfx.experiment import Trained, say
@@ -52,12 +53,12 @@ def attack(
     heads: str = "heads",
     distill: str = "distill",
     run: str = "run0",
-    seed: int = 0,
-    num_images: int = 200,
-    num_steps: int = 20,
-    epsilons_image: Sequence[float] = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
-    epsilons_image_l2: Sequence[float] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0),
-    epsilons_latent: Sequence[float] = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0),
+    seed: Number = 0,
+    num_images: Count = 200,
+    num_steps: Count = 20,
+    epsilons_image: Sequence[Weight] = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    epsilons_image_l2: Sequence[Weight] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0),
+    epsilons_latent: Sequence[Weight] = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0),
 ) -> None:
     """Writes scores.json and figures for one encoder and one seed of its heads and formulas.
 
@@ -174,7 +175,7 @@ def _curves(
     images: np.ndarray,
     labels: np.ndarray,
     sizes: Mapping[tuple[str, str], Sequence[float]],
-    num_steps: int,
+    num_steps: Count,
 ) -> dict[str, dict[str, Any]]:
     """Title of an attack -> its sizes, and by scheme the accuracies under it."""
     latents, found = np.asarray(schemes.encode(images)), {}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellfx import codes
+from cellfx.annotations import Count
 from cellfx.distill import fit as search
 from cellfx.distill import julia
 from cellfx.distill.evaluate import numpy_evaluate
@@ -46,10 +47,10 @@ def distill(
     classes: Mapping[str, Sequence[str]] | None = None,
     backend: str = AUTO,
     targets: Sequence[str] = ("labels", "outputs"),
-    num_seeds: int = 10,
-    max_nodes: int = 20,
-    max_latents: int = 8,
-    max_rows: int = 2_000,
+    num_seeds: Count = 10,
+    max_nodes: Count = 20,
+    max_latents: Count = 8,
+    max_rows: Count = 2_000,
     balanced: bool = True,
     budget: Mapping[str, Any] | None = None,
 ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from cellfx import codes, experiment
 from cellfx.analysis import latents, traversal
+from cellfx.annotations import Count
 from cellfx.data.source import SPLITS, Source, Split
 from cellfx.experiment import say
 from cellfx.probing import symmetric_views
@@ -22,8 +23,8 @@ def embed(
     folder: Path,
     inputs: Mapping[str, Path],
     train: str = "train",
-    max_train: int = 5_000,
-    max_test: int = 20_000,
+    max_train: Count = 5_000,
+    max_test: Count = 20_000,
     rotations: bool = True,
 ) -> None:
     """Writes ``<run>.npz``, the codes, and ``<run>-traversals.npz`` for every run of a ``train`` stage.

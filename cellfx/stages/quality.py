@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cellfx import experiment
 from cellfx.analysis.image_quality import kernel_distance, leakage
+from cellfx.annotations import Count
 from cellfx.data.source import Split
 from cellfx.experiment import bound, sampler, say
 from cellfx.generating import draw
@@ -17,7 +18,7 @@ SUBSETS = 100
 MAX_SUBSET = 1_000
 
 
-def quality(folder: Path, inputs: Mapping[str, Path], judges: Mapping[str, str], num_generated: int = 2_000) -> None:
+def quality(folder: Path, inputs: Mapping[str, Path], judges: Mapping[str, str], num_generated: Count = 2_000) -> None:
     """Writes ``<stage>.json`` for every generator: kernel distance and nearest neighbours of its images.
 
     Args:

@@ -51,7 +51,7 @@ def check(
     """Raises a ValueError for what can be seen to be wrong without loading the data."""
     config = _config(data, input, model, optim, train, probe, repeats)
     check_sections(config)
-    call(Training, "train", config["train"]).check()
+    call(Training, "train", config["train"])
     for package, section, num_arguments in (("data", "data", 0), ("models", "model", 1)):
         rest = {key: value for key, value in config[section].items() if key not in ("name", "grouped")}
         check_call(factory_of(package, section, config[section]), section, rest, num_arguments)

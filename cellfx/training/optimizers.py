@@ -59,7 +59,7 @@ def adam(
         raise ValueError(
             f"every is out of range: got {every}, expected 1 to {total_steps} (the run's steps); set it in this range"
         )
-    if weight_decay < 0:
+    if not weight_decay >= 0:
         raise ValueError(f"weight_decay is negative: got {weight_decay}, expected 0 or more; set 0 to switch it off")
 
     def decayed(params: PyTree) -> PyTree:
