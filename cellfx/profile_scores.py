@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx import profile_score_tables
 from cellfx.profile_setting import Asked
 from cellfx.profiles import plate_identity, subsets
 from cellfx.profiles import scores as library
-from cellfx.profiles.average_precision import average_precision
-from cellfx.profiles.mean_average_precision import mean_average_precision, null_of_mean
+from cellfx.profiles.average_precision import AveragePrecision, average_precision
+from cellfx.profiles.mean_average_precision import MeanAveragePrecision, mean_average_precision, null_of_mean
 from cellfx.profiles.pairs import encode
 from cellfx.profiles.resampling import Interval, bootstrap_interval, p_value
 from cellfx.profiles.scoring import HEADLINE, Effort, Scores
@@ -114,7 +115,8 @@ def score(
     Returns:
         ``num_treatments``; ``scores`` name -> ``level`` and ``value``, with ``interval`` (95 %) and ``p_value`` of
         those that have them; ``left_out`` name -> reason; ``replicates`` by treatment; ``curves``, ``confusion`` and
-        ``batches``, where they could be computed; ``subsets`` name -> ``num_treatments`` and ``scores``.
+        ``batches``, where they could be computed; ``subsets`` name -> ``num_treatments`` and ``scores``; ``tables``,
+        see ``profile_score_tables.make``.
     """
     question, parts = question or Asked(), parts or Subsets({}, {})
     effort, left_out = _within(question.effort, len(variant.treated.features))
@@ -122,10 +124,10 @@ def score(
     of_wells = library.score(variant.wells, variant.controls, columns, question.similarity, question.effort, wells)
     treated = columns._replace(batch=None)
     of_treatments = library.score(variant.treated, None, treated, question.similarity, effort, OF_TREATMENTS)
-    by_treatment, published = None, {}
+    by_treatment, published, by_controls = None, {}, None
     if question.replicates:
         of_replicates = library.attempt(left_out, "fraction retrieved", _replicates, variant, columns, question)
-        by_treatment, published = of_replicates or (None, {})
+        by_treatment, published, by_controls = of_replicates or (None, {}, None)
     else:
         left_out["replicates"] = "not asked for: got scores.replicates False, expected True; switch it on"
     found = {
@@ -135,6 +137,9 @@ def score(
         "replicates": by_treatment,
         **_details(of_wells, of_treatments, effort),
         "subsets": {},
+        "tables": profile_score_tables.make(
+            *variant[1:], columns, profile_score_tables.Found(of_wells, of_treatments, by_controls)
+        ),
     }
     for name, rows in parts.chosen.items():
         itself, found["subsets"][name] = _of_subset(variant.treated, of_treatments, rows, treated, question)
@@ -152,7 +157,9 @@ def _within(effort: Effort, num_rows: int) -> tuple[Effort, dict[str, str]]:
     return effort._replace(ks=tuple(k for k in effort.ks if k < num_rows)), left_out
 
 
-def _replicates(variant: Variant, columns: Columns, question: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
+def _replicates(
+    variant: Variant, columns: Columns, question: Asked
+) -> tuple[dict[str, Any], dict[str, Any], tuple[AveragePrecision, MeanAveragePrecision]]:
     """Mean average precision of every treatment's wells against the controls of the same plate, and its scores."""
     wells, controls, plate = variant.wells, pl.Series(variant.controls), columns.plate_identity()
     treatment = [pl.when(~controls).then(pl.col(name)).alias(name) for name in columns.treatment]
@@ -176,12 +183,13 @@ def _replicates(variant: Variant, columns: Columns, question: Asked) -> tuple[di
     retrieved, p_simes = mean.retrieved.astype(float), float(mean.corrected_p_value.min())
     means = mean.mean_average_precision
     null = null_of_mean(precision, marked.metadata, by, PUBLISHED_NULL_SIZE, seed)
-    return by_treatment, {
+    found = {
         "fraction retrieved": _number("wells", retrieved.mean(), _interval(retrieved, drawn, question.effort), p_simes),
         "mAP of replicates": _number(
             "wells", means.mean(), _interval(means, drawn, question.effort), p_value(means.mean(), null)
         ),
     }
+    return by_treatment, found, (precision, mean)
 
 
 def _interval(values: np.ndarray, drawn: np.ndarray, effort: Effort) -> Interval | None:

@@ -16,6 +16,7 @@ from cellfx import (
     profile_notices,
     profile_page,
     profile_pictures,
+    profile_score_tables,
     profile_scores,
     profile_setting,
     profile_steps,
@@ -40,7 +41,8 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     Args:
         config: sections ``profiles`` (``path`` and ``features``, or ``simulated``), ``columns``, ``controls``
             (see ``profile_controls.find``), ``variants`` ((name, steps), in order), and some of ``OPTIONAL_SECTIONS``.
-        workdir: gets config.json, scores.json, report.html, figures/ and ``profiles/<variant>/`` with a Parquet file
+        workdir: gets config.json, scores.json, ``scores/<variant>/`` with tables of them (``profile_score_tables``),
+            report.html, figures/ and ``profiles/<variant>/`` with a Parquet file
             for every level and what was fitted; see ``profiles.variant.apply``.
 
     Returns:
@@ -71,13 +73,15 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         for notice in dict.fromkeys(line for lines in notices.values() for line in lines):
             say(notice)
         profile_pictures.check(made[-1].wells, made[-1].treated, columns, wanted)
-        parts, scores = profile_scores.find_subsets(made[-1], columns, question), {}
-        for one in made:
+        parts, scores, tables = profile_scores.find_subsets(made[-1], columns, question), {}, {}
+        for one, planned in zip(made, variants, strict=True):
             with variant.told(f"variant {one.name!r}"):
                 scores[one.name] = profile_scores.score(one, columns, question, parts)
             scores[one.name]["notices"] = notices[one.name]
+            tables[planned.folder] = scores[one.name].pop("tables")
             words = [f"{what} {value:.4g}" for what, value in profile_scores.headline(scores[one.name]).items()]
             say(f"{one.name}: {', '.join(words)}")
+        profile_score_tables.write(tables, workdir)
         write_whole(workdir / "scores.json", json.dumps(profile_scores.plain(scores), indent=1).encode())
         say(f"report: {profile_page.write(made, scores, columns, question, wanted, settings, workdir)}")
     return scores

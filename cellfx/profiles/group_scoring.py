@@ -122,7 +122,7 @@ def add_average_precision(
     result = AveragePrecision(rows, values[has], normalised, k, n, unpaired, lonely)
     table = pl.DataFrame({"group": groups})
     found = mean_average_precision(result, table, ["group"], effort.null_size, seed=effort.seed)
-    scores.details[name] = found
+    scores.details.update({name: found, f"{name} of rows": result})
     drawn = _of_groups(found.groups["group"].to_numpy(), groups, drawn)
     _add_percent(scores, f"{name}: percent retrieved", found.retrieved, drawn, effort)
     scores.p_values[f"{name}: percent retrieved"] = float(found.corrected_p_value.min())

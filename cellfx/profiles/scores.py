@@ -70,7 +70,7 @@ def score(
     scoring.check_effort(effort)
     controls = np.zeros(len(profiles.features), bool) if controls is None else np.asarray(controls)
     rules, prepared = screen_rules(profiles.metadata, controls, columns), prepare(profiles, kernel)
-    scores = Scores({}, {}, {}, {}, {}, {})
+    scores = Scores({}, {}, {}, {}, {"rules": rules}, {})
     makers = _collectors(prepared, rules, controls, columns, effort)
     makers = {name: maker for name, maker in makers.items() if NULLS.get(name, name) in wanted}
     found = _collected(prepared, makers, scores.left_out)

@@ -1,0 +1,66 @@
+"""What the columns of the tables of scores mean: ``columns.csv`` beside them."""
+
+import re
+from collections.abc import Sequence
+
+from cellfx.profiles.table import METADATA
+
+SUFFIXES = {
+    "_vs_controls": "the wells of a treatment among the negative controls of their plate",
+    "_vs_treatments": "the wells of a treatment among the wells of all other treatments",
+    "_of_mechanism": "treatments of a mechanism among those of other mechanisms, pairs of one compound left out",
+}
+"""Ending of a column -> which rows its average precision looks for, and among which."""
+MEANINGS = {
+    r"control": "whether the well is a negative control",
+    r"compared": "whether the treatment is compared: the scores of mechanisms see no other",
+    r"num_replicates": "wells of the treatment, without controls",
+    r"num_treatments": "treatments that are compared",
+    r"num_compounds": "compounds that are compared",
+    r"average_precision_.*": "average precision: {}",
+    r"normalized_average_precision_.*": "(average precision - E) / (1 - E), E of a random ranking: {}",
+    r"num_positives_.*": "rows that should be found: {}",
+    r"num_negatives_.*": "rows that should come after them: {}",
+    r"mean_average_precision_.*": "mean of the average precision over scored rows: {}",
+    r"mean_normalized_average_precision_.*": "mean of the normalized average precision over scored rows: {}",
+    r"num_scored_.*": "rows with an average precision, which is defined with a positive and a negative: {}",
+    r"p_value_.*": "how likely a random ranking does as well as the mean average precision: {}",
+    r"exact_.*": "whether that p-value is exact, or counted among random rankings: {}",
+    r"corrected_p_value_.*": "that p-value after Benjamini and Hochberg, over all rows of this table: {}",
+    r"retrieved_.*": "whether the corrected p-value is below .05: {}",
+    r"grit": "standard deviations by which the row is more like others of its mechanism than like controls",
+    r"grit_num_targets": "pairs of a well and a well of another compound of its mechanism that grit compares",
+    r"grit_num_controls": "negative controls that it compares them with",
+    r"NSCB?": "share of the rows whose nearest row of another compound (NSCB: and batch) has their mechanism",
+    r"NSCB?_right": "whether the nearest row of another compound (NSCB: and batch) has the mechanism; missing where "
+    "the mechanism is not known or none of these has it",
+    r"NSCB?_predicted": "mechanism of the nearest row of another compound (NSCB: and batch)",
+    r"precision_at_\d+": "share of the k nearest treatments that match; of mechanisms: mean over treatments",
+    r"recall_at_\d+": "share of all matches that are among the k nearest; of mechanisms: mean over treatments",
+    r"precision_at_R": "precision at k, where k is the number of matches; of mechanisms: mean over treatments",
+    r"replicating": "whether the replicates are more alike than the upper end of their null",
+    r"matching": "whether the compounds are more alike than the upper end of their null",
+    r"(replicating|matching)_num_rows": "rows whose pairs are compared: wells, or compounds",
+    r"(replicating|matching)_median_similarity": "median similarity of these pairs",
+    r"(replicating|matching)_null_(low|high)": "5th and 95th percentile of the same of random groups of as many rows",
+    r"(replicating|matching)_p_value": "share of the random groups that are as alike, the own one counted",
+    r"(replicating|matching)_corrected_p_value": "that p-value after Benjamini and Hochberg, over this table",
+    r"mp_value": "multidimensional perturbation value: the p-value that the wells differ from the controls",
+    r"corrected_mp_value": "the mp-value after Benjamini and Hochberg, over this table",
+    r"mp_distance": "Mahalanobis distance of the mean of the wells from that of the controls",
+    r"mp_num_components": "principal components that it is measured on",
+}
+"""Pattern of a column -> its meaning, where {} stands for what ``SUFFIXES`` says."""
+
+
+def describe(names: Sequence[str]) -> dict[str, str]:
+    """Column -> what it means."""
+    return {name: _meaning(name) for name in names}
+
+
+def _meaning(name: str) -> str:
+    if name.startswith(METADATA):
+        return "metadata, as in the profiles"
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+    meaning = next(words for pattern, words in MEANINGS.items() if re.fullmatch(pattern, name))
+    return meaning.format(SUFFIXES.get(suffix, ""))

@@ -1,0 +1,256 @@
+"""Scores by row: one table for the wells, treatments, compounds and mechanisms of a variant, as Parquet and CSV.
+
+Nothing is computed here: the tables show what ``profile_scores`` found, with the numbers behind each p-value. A score
+that a row has no value for is missing.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from cellfx.profile_score_columns import describe
+from cellfx.profiles import treatments
+from cellfx.profiles.average_precision import AveragePrecision
+from cellfx.profiles.mean_average_precision import MeanAveragePrecision
+from cellfx.profiles.nearest import Classified
+from cellfx.profiles.replicates import Replicating
+from cellfx.profiles.resampling import benjamini_hochberg
+from cellfx.profiles.scoring import Scores
+from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.table import Profiles, whole
+
+FOLDER = "scores"
+"""Of the workdir, with a folder for each variant and ``COLUMNS_FILE``."""
+COLUMNS_FILE = "columns.csv"
+LEVELS = ("wells", "treatments", "compounds", "mechanisms")
+OF_ROWS = {
+    "replicate average precision": "average_precision_vs_treatments",
+    "average precision": "average_precision_of_mechanism",
+}
+"""Score -> column of its values by row, where it is not the name of the score."""
+
+
+class Found(NamedTuple):
+    """What was found of a variant.
+
+    Attributes:
+        of_wells: scores of the N wells.
+        of_treatments: scores of the T treatments that are compared.
+        by_controls: average precision of wells among the negative controls of their plate, and its means over
+            treatments; None where it was not computed.
+    """
+
+    of_wells: Scores
+    of_treatments: Scores
+    by_controls: tuple[AveragePrecision, MeanAveragePrecision] | None
+
+
+def make(
+    wells: Profiles, controls: np.ndarray, treated: Profiles, columns: Columns, found: Found
+) -> dict[str, pl.DataFrame]:
+    """A table for each of ``LEVELS`` that there is.
+
+    Args:
+        wells: N rows.
+        controls: (N,) bool.
+        treated: T rows.
+        columns: of their metadata.
+        found: their scores.
+
+    Returns:
+        Level -> rows: the metadata that tell them apart, then scores, see ``profile_score_columns``. Treatments that
+        are not compared follow those that are.
+    """
+    tables = {
+        "wells": _of_wells(wells, controls, found),
+        "treatments": _of_treatments(wells, controls, treated, columns, found),
+        "compounds": _of_compounds(treated, columns, found),
+    }
+    if columns.mechanism is not None:
+        tables["mechanisms"] = _of_mechanisms(treated, columns, found)
+    return tables
+
+
+def write(tables: Mapping[str, Mapping[str, pl.DataFrame]], workdir: Path) -> None:
+    """Writes ``scores/<variant>/<level>.parquet`` and ``.csv``, and what their columns mean.
+
+    Args:
+        tables: folder of the variant -> level -> table.
+        workdir: of the run.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    meanings: dict[str, dict[str, str]] = {level: {} for level in LEVELS}
+    for name, levels in tables.items():
+        folder = workdir / FOLDER / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for level in LEVELS:
+            _write(levels.get(level), folder / f"{level}.parquet", folder / f"{level}.csv")
+            meanings[level] |= describe(levels[level].columns) if level in levels else {}
+    rows = [(level, *pair) for level, columns in meanings.items() for pair in columns.items()]
+    with whole(workdir / FOLDER / COLUMNS_FILE) as temporary:
+        pl.DataFrame(rows, ("table", "column", "meaning"), orient="row").write_csv(temporary)
+
+
+def _write(table: pl.DataFrame | None, parquet: Path, csv: Path) -> None:
+    """Both files whole; neither, where there is no table, also of an earlier run."""
+    if table is None:
+        parquet.unlink(missing_ok=True)
+        csv.unlink(missing_ok=True)
+        return
+    with whole(parquet) as temporary:
+        table.write_parquet(temporary)
+    with whole(csv) as temporary:
+        table.write_csv(temporary)
+
+
+def _of_wells(wells: Profiles, controls: np.ndarray, found: Found) -> pl.DataFrame:
+    scores, num_rows = found.of_wells, len(wells.features)
+    values: dict[str, Any] = {"control": controls}
+    if found.by_controls is not None:
+        values |= _of_ranking(found.by_controls[0], "_vs_controls", num_rows)
+    return wells.metadata.hstack(_frame(values | _by_row(scores, wells.metadata.height)))
+
+
+def _of_treatments(
+    wells: Profiles, controls: np.ndarray, treated: Profiles, columns: Columns, found: Found
+) -> pl.DataFrame:
+    by, described = list(columns.treatment), [name for name in columns.described() if name in treated.metadata.columns]
+    compared = treated.metadata.select(described).with_columns(compared=True)
+    compared = compared.hstack(_frame(_by_row(found.of_treatments, len(compared))))
+    named = wells.metadata.filter(treatments.named(wells.metadata, columns) & ~controls)
+    others = named.select(described).unique(maintain_order=True).join(compared, by, "anti", nulls_equal=True)
+    table = pl.concat([compared, others.with_columns(compared=False)], how="diagonal")
+    counts = named.group_by(by).agg(pl.len().cast(pl.Int64).alias("num_replicates"))
+    parts = [counts] if found.by_controls is None else [counts, _of_means(found.by_controls[1], "_vs_controls")]
+    details, rules = found.of_wells.details, found.of_wells.details["rules"]
+    grouped: list[tuple[np.ndarray, dict[str, Any]]] = []
+    if "replicate average precision" in details:
+        means = details["replicate average precision"]
+        grouped.append((means.groups["group"].to_numpy(), _means(means, "_vs_treatments")))
+    if "replicating" in details:
+        grouped.append((details["replicating"].groups, _resemblance(details["replicating"], "replicating")))
+    if "mp_values" in details:
+        mp = details["mp_values"]
+        values = {"mp_value": mp.p_value, "corrected_mp_value": benjamini_hochberg(mp.p_value)}
+        values |= {"mp_distance": mp.distance, "mp_num_components": mp.num_components}
+        grouped.append((mp.treatments, values))
+    parts += [_keyed(wells.metadata.select(by), rules.treatments, *each) for each in grouped]
+    return _joined(table, parts, by)
+
+
+def _of_compounds(treated: Profiles, columns: Columns, found: Found) -> pl.DataFrame:
+    metadata, by = treated.metadata, [columns.compound]
+    described = [*by, *([columns.mechanism] if columns.mechanism else [])]
+    table = metadata.filter(treatments.known(metadata, columns.compound)).group_by(by, maintain_order=True)
+    table = table.agg(*(pl.col(name).first() for name in described[1:]), num_treatments=pl.len().cast(pl.Int64))
+    means, parts = found.of_treatments.details.get("average precision"), []
+    if means is not None:
+        units, codes = found.of_treatments.details["rules"].units, means.groups["group"].to_numpy()
+        parts.append(_keyed(metadata.select(by), units, codes, _means(means, "_of_mechanism")))
+    return _joined(table, parts, by)
+
+
+def _of_mechanisms(treated: Profiles, columns: Columns, found: Found) -> pl.DataFrame:
+    metadata, by, scores = treated.metadata, [columns.mechanism], found.of_treatments
+    rows = metadata.hstack(_frame(_by_row(scores, len(metadata))))
+    means = [name for name in rows.columns if rows.schema[name] in (pl.Float64, pl.Boolean) and name not in metadata]
+    table = rows.filter(treatments.known(metadata, columns.mechanism)).group_by(by, maintain_order=True)
+    table = table.agg(
+        pl.len().cast(pl.Int64).alias("num_treatments"),
+        pl.col(columns.compound).drop_nulls().n_unique().cast(pl.Int64).alias("num_compounds"),
+        *(pl.col(name).mean().alias(name.removesuffix("_right")) for name in means),
+    )
+    matching, parts = scores.details.get("matching"), []
+    if matching is not None:
+        codes = scores.details["rules"].mechanisms
+        parts.append(_keyed(metadata.select(by), codes, matching.groups, _resemblance(matching, "matching")))
+    return _joined(table, parts, by)
+
+
+def _by_row(scores: Scores, num_rows: int) -> dict[str, Any]:
+    """Column -> (N,) values of what is scored row by row."""
+    values: dict[str, Any] = {}
+    for name, each in scores.per_row.items():
+        if isinstance(found := scores.details.get(name), Classified):
+            mechanisms = np.array([*found.mechanisms, None], object)
+            right = pl.Series(found.right).set(pl.Series(~found.judged), None)
+            predicted = pl.Series(mechanisms[found.predicted].tolist(), dtype=pl.String)
+            values |= {f"{name}_right": right, f"{name}_predicted": predicted}
+        else:
+            values[OF_ROWS.get(name, name.replace("@", "_at_").replace(" ", "_"))] = each
+    for name, column in OF_ROWS.items():
+        if f"{name} of rows" in scores.details:
+            suffix = column.removeprefix("average_precision")
+            values |= _of_ranking(scores.details[f"{name} of rows"], suffix, num_rows)
+    if "grit" in scores.details:
+        grit = scores.details["grit"]
+        values |= {"grit_num_targets": grit.num_targets, "grit_num_controls": grit.num_controls}
+    return values
+
+
+def _of_ranking(result: AveragePrecision, suffix: str, num_rows: int) -> dict[str, Any]:
+    return {
+        f"average_precision{suffix}": _placed(result.rows, result.average_precision, num_rows),
+        f"normalized_average_precision{suffix}": _placed(result.rows, result.normalised, num_rows),
+        f"num_positives{suffix}": _placed(result.rows, result.num_positives, num_rows),
+        f"num_negatives{suffix}": _placed(result.rows, result.num_pairs - result.num_positives, num_rows),
+    }
+
+
+def _of_means(result: MeanAveragePrecision, suffix: str) -> pl.DataFrame:
+    return result.groups.hstack(_frame(_means(result, suffix)))
+
+
+def _means(result: MeanAveragePrecision, suffix: str) -> dict[str, Any]:
+    return {
+        f"mean_average_precision{suffix}": result.mean_average_precision,
+        f"mean_normalized_average_precision{suffix}": result.mean_normalised,
+        f"num_scored{suffix}": result.num_rows,
+        f"p_value{suffix}": result.p_value,
+        f"exact{suffix}": result.exact,
+        f"corrected_p_value{suffix}": result.corrected_p_value,
+        f"retrieved{suffix}": result.retrieved,
+    }
+
+
+def _resemblance(result: Replicating, name: str) -> dict[str, Any]:
+    return {
+        name: result.median > result.high,
+        f"{name}_num_rows": result.num_rows,
+        f"{name}_median_similarity": result.median,
+        f"{name}_null_low": result.low,
+        f"{name}_null_high": result.high,
+        f"{name}_p_value": result.p_value,
+        f"{name}_corrected_p_value": benjamini_hochberg(result.p_value),
+    }
+
+
+def _keyed(keys: pl.DataFrame, of_rows: np.ndarray, codes: np.ndarray, values: Mapping[str, Any]) -> pl.DataFrame:
+    """Values (G,) of groups beside the keys that the first row of each group has; ``of_rows`` (N,) are groups."""
+    names, first = np.unique(of_rows, return_index=True)
+    return keys[first[np.searchsorted(names, codes)]].hstack(_frame(values))
+
+
+def _joined(table: pl.DataFrame, parts: Sequence[pl.DataFrame], by: Sequence[str]) -> pl.DataFrame:
+    for part in parts:
+        table = table.join(part, by, "left", nulls_equal=True, maintain_order="left")
+    return table
+
+
+def _placed(rows: np.ndarray, values: np.ndarray, num_rows: int) -> pl.Series:
+    """(N,) values at their rows, and nothing elsewhere."""
+    return (
+        pl.Series(np.zeros(num_rows, values.dtype))
+        .scatter(rows, values)
+        .set(pl.Series(~np.isin(np.arange(num_rows), rows)), None)
+    )
+
+
+def _frame(values: Mapping[str, Any]) -> pl.DataFrame:
+    """Columns, in which what is not defined is missing."""
+    return pl.DataFrame({name: pl.Series(name, each, nan_to_null=True) for name, each in values.items()})
