@@ -97,7 +97,7 @@ class FlowCytometry(tfds.core.GeneratorBasedBuilder):
     """Builder of one ``FlowCytometryConfig``; the folder is its manual download."""
 
     name = "flowcytometry"
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # another one for pixels that are read or prepared differently
     MANUAL_DOWNLOAD_INSTRUCTIONS = "The manual directory is the folder of the TIFF images."
 
     def _info(self) -> tfds.core.DatasetInfo:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SUFFIXES = (".png", ".tif", ".tiff")
+from cellfx.data.image_files import SUFFIXES
 
 
 class Folder(NamedTuple):

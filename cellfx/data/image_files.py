@@ -1,20 +1,24 @@
-"""PNG and TIFF files to pixels, losing nothing, and all of one size.
+"""Image files to pixels, losing nothing and leaving nothing out, and all of one size.
 
-imagecodecs and tifffile are imported where an image is read. Pillow would not do: it reads 16-bit colour as 8-bit.
+imagecodecs, tifffile and Pillow are imported where an image is read.
 """
 
-import io
-import logging
 import os
-import threading
+import zlib
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 
-_PNG_END = b"IEND\xaeB`\x82"
-_CHANNEL_AXES = "CSQI"  # C and S are channels and colour samples; Q and I are pages that no metadata explains
+from cellfx.data.decoded import Decoded, RefusedImageError, turned
+from cellfx.data.flat_files import decode_photo, decode_png
+from cellfx.data.tiff_files import decode_tiff
+
+_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WebP"}
+SUFFIXES = (".png", ".tif", ".tiff", *_FORMATS)
+"""Ends, in lower case, of the names of files that ``read_image`` reads."""
+_CHANNEL_AXES = "CSQI"  # C and S are channels and color samples; Q and I are pages that no metadata explains
+_ROUNDING = 1e-6  # that scaling leaves of floating-point pixels outside [0, 1]
 
 
 class UnreadableImageError(ValueError):
@@ -28,128 +32,96 @@ class Planes(NamedTuple):
         pixels: (H, W, C) uint8 or uint16.
         names: C names; empty where the file does not name every channel.
         depth: how the file stores pixels: ``uint8``, ``uint16`` or ``float``.
+        checksum: CRC-32 of the file.
     """
 
     pixels: np.ndarray
     names: tuple[str, ...]
     depth: str
+    checksum: int
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Decodes one PNG or TIFF file of 8 or 16 bits, losing nothing.
-
-    In a TIFF, channels are colour samples, the channel axis of OME or ImageJ, or plain pages. The alpha of a PNG is a
-    channel like any other, because four stains are often stored so.
+    """The pixels of one file of 8 or 16 bits, without names; see ``read_planes``.
 
     Returns:
         (H, W, C) uint8 or uint16.
-
-    Raises:
-        UnreadableImageError: cannot be decoded, or is cut off.
-        ValueError: decoded, but with another kind of pixels, or with axes besides Y, X and channels.
     """
-    image, axes, _ = _decode(path, False)
-    return _to_integers(image, axes, path)
+    return read_planes(path, floats=False).pixels
 
 
-def read_planes(path: str | os.PathLike[str], as_pages: bool = False) -> Planes:
-    """Decodes one PNG or TIFF file as ``read_image`` does, with the names that OME-XML gives its channels.
+def read_planes(path: str | os.PathLike[str], as_pages: bool = False, floats: bool = True) -> Planes:
+    """Decodes one file, losing nothing: PNG or TIFF of 8 or 16 bits, JPEG, BMP, GIF or WebP of one frame.
 
-    Floating-point pixels are taken too if all of them lie in [0, 1]; they become uint16, round(65535 x).
+    In a TIFF, channels are color samples, the channel axis of OME or ImageJ, or plain pages. The alpha of a PNG is a
+    channel like any other, because four stains are often stored so. Palettes are looked up, and give one channel where
+    they are grey; where 0 is white, pixels are inverted; an orientation is applied. What else would be left out or
+    mean something else is refused; only the reduced-resolution pages of a TIFF are passed over.
 
     Args:
         path: the file.
         as_pages: takes a TIFF for what its own pages hold and disregards its OME-XML, which in a file of one channel
             may describe an image of which other files hold the rest.
+        floats: takes floating-point pixels too if all of them lie in [0, 1], but for rounding; they become uint16,
+            round(65535 x).
+
+    Returns:
+        The pixels, with the names that OME-XML gives the channels.
 
     Raises:
         UnreadableImageError: cannot be decoded, or is cut off.
-        ValueError: see ``read_image``; or floating-point pixels outside [0, 1].
+        ValueError: decoded, but with another kind of pixels, with axes besides Y, X and channels, with more than one
+            image, or floating-point pixels outside [0, 1].
     """
-    image, axes, names = _decode(path, as_pages)
+    decoded, checksum = _decode(path, as_pages)
+    image = decoded.pixels
     depth = "float" if image.dtype.kind == "f" else image.dtype.name
-    pixels = _to_integers(_from_floats(image, path) if depth == "float" else image, axes, path)
-    return Planes(pixels, names if len(names) == pixels.shape[-1] else (), depth)
+    if depth == "float" and floats:
+        image = _from_floats(image, path)
+    if image.dtype.kind != "u" or image.dtype.itemsize > 2:
+        raise ValueError(f"{path} has {image.dtype} pixels; expected 8 or 16 bits, unsigned; convert it")
+    image = _to_hwc(image.astype(image.dtype.newbyteorder("="), copy=False), decoded.axes, path)
+    pixels = np.ascontiguousarray(turned(image, decoded.orientation))
+    return Planes(pixels, decoded.names if len(decoded.names) == pixels.shape[-1] else (), depth, checksum)
 
 
-def _decode(path: str | os.PathLike[str], as_pages: bool) -> tuple[np.ndarray, str, tuple[str, ...]]:
-    """Pixels, their axes and the names of the channels."""
+def _decode(path: str | os.PathLike[str], as_pages: bool) -> tuple[Decoded, int]:
+    """What a file holds, and its checksum."""
+    suffix = Path(path).suffix.lower()
     try:
         data = Path(path).read_bytes()
-        return _decode_png(data) if str(path).lower().endswith(".png") else _decode_tiff(data, as_pages)
+        if suffix == ".png":
+            decoded = decode_png(data)
+        elif suffix in (".tif", ".tiff"):
+            decoded = decode_tiff(data, as_pages)
+        else:
+            decoded = decode_photo(data)
+        if not 1 <= decoded.orientation <= 8:
+            raise RefusedImageError(f"has the orientation {decoded.orientation}; expected 1 to 8; correct the tag")
+    except RefusedImageError as error:
+        raise ValueError(f"{path} {error}") from None
     except Exception as error:  # the decoders raise anything from struct.error to MemoryError
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UnreadableImageError(
-            f"cannot read the image {path}: {reason}; expected a whole PNG or TIFF file; replace or remove it, "
-            "or set on_error to 'skip'"
+            f"cannot read the image {path}: {reason}; expected a whole {_FORMATS.get(suffix, 'PNG or TIFF')} file; "
+            "replace or remove it, or set on_error to 'skip'"
         ) from None
+    return decoded, zlib.crc32(data)
 
 
 def _from_floats(image: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
-    lowest, highest = float(image.min()), float(image.max())
-    if not (lowest >= 0.0 and highest <= 1.0):  # also where they are NaN
+    if num_nan := int(np.isnan(image).sum()):
         raise ValueError(
-            f"{path} has floating-point pixels from {lowest:g} to {highest:g}; expected 0 to 1; divide them by their "
-            "largest possible value, or save 8 or 16 bits"
+            f"{path} has {num_nan:,} of {image.size:,} pixels that are no number (NaN); expected 0 to 1; fill them "
+            "with the background"
         )
-    return np.round(image.astype(np.float64) * 65535.0).astype(np.uint16)
-
-
-def _to_integers(image: np.ndarray, axes: str, path: str | os.PathLike[str]) -> np.ndarray:
-    if image.dtype.kind != "u" or image.dtype.itemsize > 2:
-        raise ValueError(f"{path} has {image.dtype} pixels; expected 8 or 16 bits, unsigned; convert it")
-    return np.ascontiguousarray(_to_hwc(image, axes, path).astype(image.dtype.newbyteorder("=")))
-
-
-def _decode_png(data: bytes) -> tuple[np.ndarray, str, tuple[str, ...]]:
-    import imagecodecs
-
-    image = imagecodecs.png_decode(data)
-    if _PNG_END not in data:
-        raise EOFError("the file is cut off")
-    return image, "YXC"[: image.ndim], ()
-
-
-def _decode_tiff(data: bytes, as_pages: bool) -> tuple[np.ndarray, str, tuple[str, ...]]:
-    import tifffile
-
-    complaints: list[str] = []
-    reader = threading.get_ident()
-
-    def note(record: logging.LogRecord) -> bool:
-        if threading.get_ident() != reader or record.levelno < logging.WARNING:  # other threads read other files
-            return True
-        complaints.append(record.getMessage())
-        return False  # our error says it, with the name of the file
-
-    logger = logging.getLogger("tifffile")
-    logger.addFilter(note)
-    try:
-        with tifffile.TiffFile(io.BytesIO(data), is_ome=False if as_pages else None) as file:
-            series = file.series[0]
-            image, axes = series.asarray(maxworkers=1), series.axes
-            names = () if as_pages else _ome_names(file.ome_metadata)
-            ends = [
-                start + count
-                for page in series.pages
-                for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-            ]
-    finally:
-        logger.removeFilter(note)
-    if complaints:  # tifffile only logs a page or tag that lies behind the end of the file
-        raise EOFError(complaints[0])
-    if max(ends) > len(data):  # an LZW strip without its end is decoded, with wrong last pixels
-        raise EOFError("the file is cut off")
-    return image, axes, names
-
-
-def _ome_names(xml: str | None) -> tuple[str, ...]:
-    """Names of the first image's channels; none where one of them has none."""
-    if xml is None:
-        return ()
-    image = ElementTree.fromstring(xml).find("{*}Image")
-    names = [] if image is None else [channel.get("Name", "") for channel in image.iterfind("{*}Pixels/{*}Channel")]
-    return tuple(names) if all(names) else ()
+    lowest, highest = float(image.min()), float(image.max())
+    if not (lowest >= -_ROUNDING and highest <= 1.0 + _ROUNDING):
+        raise ValueError(
+            f"{path} has floating-point pixels from {lowest:.9g} to {highest:.9g}; expected 0 to 1; divide them by "
+            "their largest possible value, or save 8 or 16 bits"
+        )
+    return np.round(np.clip(image.astype(np.float64), 0.0, 1.0) * 65535.0).astype(np.uint16)
 
 
 def _to_hwc(image: np.ndarray, axes: str, path: str | os.PathLike[str]) -> np.ndarray:

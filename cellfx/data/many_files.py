@@ -56,13 +56,15 @@ def first_readable(items: Sequence[Item], read: Callable[[Item], Image], on_erro
     Raises:
         UnreadableImageError: it cannot be read, or none of them can.
     """
+    reasons = []
     for item in items:
         try:
             return read(item)
-        except UnreadableImageError:
+        except UnreadableImageError as error:
             if on_error == "raise":
                 raise
-    raise UnreadableImageError(f"none of the {len(items)} images in {root} can be read; check the files")
+            reasons.append(str(error))
+    raise UnreadableImageError(f"none of the {len(items)} images in {root} can be read; of the first: {reasons[0]}")
 
 
 def refuse_empty_classes(counts: Mapping[str, int], class_names: Sequence[str], root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Single cells from a folder of class-named folders of PNG or TIFF files, prepared once by a TFDS builder."""
+"""Single cells from a folder of class-named folders of image files, prepared once by a TFDS builder."""
 
 import os
 from collections.abc import Sequence
@@ -51,8 +51,8 @@ def nuclei(
     train, validate and test is decided when the data is loaded.
 
     Args:
-        folder: holds one folder per class, each with PNG or TIFF files of 8 or 16 bits and any number of channels,
-            the same for all (see ``cellfx.data.image_files``).
+        folder: holds one folder per class, each with PNG or TIFF files of 8 or 16 bits, or JPEG, BMP, GIF or WebP,
+            and any number of channels, the same for all (see ``cellfx.data.image_files``).
         image_size: H and W.
         metadata_regex: searched in every file name; each named group becomes a column ``Metadata_<Group>``.
         group: column whose values are kept together: no value, for instance no plate, is in two splits. It becomes

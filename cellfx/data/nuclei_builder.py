@@ -73,8 +73,8 @@ def make_config(
 class Nuclei(tfds.core.GeneratorBasedBuilder):
     """Builder of one ``NucleiConfig``; the folder is its manual download."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "The manual directory is the folder: one folder of PNG or TIFF images per class."
+    VERSION = tfds.core.Version("1.1.0")  # another one for pixels that are read or prepared differently
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "The manual directory is the folder: one folder of images per class."
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config

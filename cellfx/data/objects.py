@@ -7,6 +7,7 @@ folder/G1/123_Ch1.ome.tif, folder/G1/123_Ch5.ome.tif         an object in one fi
 import collections
 import os
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -126,7 +127,8 @@ def read_object(objects: Objects, files: Sequence[str]) -> Planes:
                 f"{path} has {plane.depth} pixels; expected {planes[0].depth}, as {files[0]} of the same object has; "
                 "convert or remove it"
             )
-    return Planes(np.concatenate([plane.pixels for plane in planes], axis=-1), (), planes[0].depth)
+    checksum = zlib.crc32(np.array([plane.checksum for plane in planes], "<u4").tobytes())
+    return Planes(np.concatenate([plane.pixels for plane in planes], axis=-1), (), planes[0].depth, checksum)
 
 
 def _images_below(root: Path) -> list[str]:

@@ -13,7 +13,7 @@ def read_strips(files: Mapping[str, Sequence[str]], root: Path | str, image_size
     """Reads images and stretches each channel between its percentiles over all of them, so that strips compare.
 
     Args:
-        files: group -> paths of PNG or TIFF files relative to ``root``; one or more each.
+        files: group -> paths of image files relative to ``root``; one or more each.
         root: folder of the images, which no path may lead out of.
         image_size: H and W in pixels; images are cropped or padded around their centre.
 

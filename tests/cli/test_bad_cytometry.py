@@ -75,11 +75,19 @@ def test_a_truncated_file_is_named(train, folder):
     assert "expected a whole PNG or TIFF file; replace or remove it, or set on_error to 'skip'" in line
 
 
-@pytest.mark.parametrize(("value", "told"), [(1.5, "1.5 to 1.5"), (-0.25, "-0.25 to -0.25"), (np.nan, "nan to nan")])
+@pytest.mark.parametrize(("value", "told"), [(1.5, "1.5 to 1.5"), (-0.25, "-0.25 to -0.25")])
 def test_floating_point_pixels_out_of_range_are_named(train, folder, value, told):
     save(folder / LAST, np.full((2, 9, 10), value, np.float32))
     line = train(folder, NAMES)
     assert f"{folder / LAST} has floating-point pixels from {told}; expected 0 to 1; divide them by" in line
+
+
+def test_pixels_that_are_no_number_are_counted(train, folder):
+    planes = np.full((2, 9, 10), 0.5, np.float32)
+    planes[0, :2] = np.nan
+    save(folder / LAST, planes)
+    told = "has 20 of 180 pixels that are no number (NaN); expected 0 to 1; fill them with the background"
+    assert f"{folder / LAST} {told}" in train(folder, NAMES)
 
 
 def test_a_class_of_one_image_is_named_with_its_file(train, folder):
