@@ -5,21 +5,32 @@ short as any other. Fitted to each batch's controls by itself it gives every bat
 what Ando, McLean & Berndl 2017 (doi:10.1101/161422) call typical variation normalization. Kessy, Lewin & Strimmer 2018
 (arXiv:1512.00809) name the four maps; with C = V diag(l) V' the covariance of the controls, or their correlation,
 
-    PCA  V diag(l + epsilon)^-1/2        axes are principal components, the largest first
-    ZCA  V diag(l + epsilon)^-1/2 V'     axes stay the features; of all such maps the one that changes them least
+    PCA  V diag(l)^-1/2        axes are principal components, the largest first
+    ZCA  V diag(l)^-1/2 V'     axes stay the features; of all such maps the one that changes them least
 
 and -cor standardises the features first.
 
-Rank-deficient controls, in particular no more controls than features, say nothing about some directions. Which is
-stated by ``Spherizing.ranks``, and ``unseen`` decides: "smallest" gives these directions the smallest variance that was
-seen, so that nothing that a treatment did there is lost; "drop" removes them, all profiles lie in the controls'
-subspace. Either way the controls have the identity there and zero elsewhere.
+The smallest variances of few controls are far too small, and are zero where there are no more controls than features;
+a map that divides by them makes profiles of what no control varied in. ``regularization`` says which variances l are
+divided by, of m, those measured with n - 1 in the denominator:
+
+    ledoit_wolf    (1 - s) m + s mean(m), s as Ledoit & Wolf 2004 estimate it (doi:10.1016/S0047-259X(03)00096-4,
+                   section 3.2): the mixture with the identity that is nearest to the true covariance
+    mean_floor     max(m, f mean), of those that are not zero; f is ``floor``
+    median_floor   max(m, f median), likewise
+    pycytominer    m, as measured
+
+The first three are then the same for directions of all variances. With the last, rank-deficient controls say nothing
+about some directions (``Spherizing.ranks``), and these get the smallest variance that was seen. ``unseen`` = "drop"
+removes directions that no control varies in, whatever the regularization: all profiles lie in the controls' subspace.
+
+Which one is the default was chosen by controls that nothing was fitted on, see docs/results/spherizing.md.
 
 Differs from Ando et al.: they align the batches' covariances after one global map (CORAL); here each has its own map.
 
-Differs from pycytominer 1.7.1: epsilon is added to a variance, so that its effect does not depend on the number of
-controls, there to a singular value of the controls (its default, 1e-6, is here 1e-12 / (n - 1) for a variance of
-zero); with epsilon 0 both are the same, up to the signs of principal components, which there are arbitrary and here
+"pycytominer" differs from pycytominer 1.7.1: epsilon is added to a variance, so that its effect does not depend on the
+number of controls, there to a singular value of the controls (its default, 1e-6, is here 1e-12 / (n - 1) for a variance
+of zero); with epsilon 0 both are the same, up to the signs of principal components, which there are arbitrary and here
 such that the largest weight of each is positive. It refuses controls whose rank is below both D and n - 1, which is no
 error here, and computes all n singular vectors of n controls, (n, n).
 """
@@ -35,6 +46,7 @@ from cellfx.profiles.table import Profiles, check_finite
 
 METHODS = ("ZCA-cor", "ZCA", "PCA-cor", "PCA")
 UNSEEN = ("smallest", "drop")
+REGULARIZATIONS = ("ledoit_wolf", "mean_floor", "median_floor", "pycytominer")
 _KIND = "spherizing"
 _EXACT = 1e-8
 """Least ratio of variances that products of features keep to 1e-6 and better; below it QR is used, which keeps all."""
@@ -64,15 +76,35 @@ class Spherizing(NamedTuple):
     ranks: np.ndarray
 
 
+class Principal(NamedTuple):
+    """Directions in which the n controls of a group vary.
+
+    Attributes:
+        centre: (D,) their mean.
+        scale: (D,) what features are divided by first: 1, or with -cor their standard deviation.
+        variances: (r,) positive, with n - 1 in the denominator, largest first.
+        axes: (D, r) orthonormal.
+        shrinkage: in [0, 1], the share of the identity in Ledoit and Wolf's mixture.
+    """
+
+    centre: np.ndarray
+    scale: np.ndarray
+    variances: np.ndarray
+    axes: np.ndarray
+    shrinkage: float
+
+
 def fit(
     profiles: Profiles,
     controls: np.ndarray | None,
     method: str = "ZCA-cor",
     by: Sequence[str] | str = (),
+    regularization: str = "pycytominer",
     epsilon: float = 1e-12,
+    floor: float = 0.1,
     unseen: str = "smallest",
 ) -> Spherizing:
-    """Finds the map that makes the covariance of controls the identity.
+    """Finds the map that makes the covariance of controls the identity, as far as they are enough to know it.
 
     Args:
         profiles: N rows.
@@ -80,20 +112,26 @@ def fit(
         method: one of ``METHODS``.
         by: metadata columns or one, for instance the batch; each group is mapped by its own controls. None at all, ():
             one map, which can be applied to any profiles.
-        epsilon: added to the variances, in units of the features squared, or of a feature's variance for -cor. The
-            controls' variances become l / (l + epsilon), so that the default only limits what has next to none. Raise
-            it where directions of small variance are noise.
-        unseen: what becomes of directions in which controls do not vary, "smallest" or "drop".
+        regularization: what the controls' variances are taken for, one of ``REGULARIZATIONS``. With "pycytominer" the
+            controls have the identity to the last digit, and with few of them that is all that it does.
+        epsilon: added to these variances, in units of the features squared, or of a feature's variance for -cor.
+        floor: of "mean_floor" and "median_floor", as a share of the mean or median.
+        unseen: what becomes of directions in which no control varies: "smallest" gives them the smallest of the
+            variances, "drop" removes them.
 
     Raises:
-        ValueError: an unknown method, NaN or infinite features, a group with fewer than two controls, controls that
-            do not vary at all, or for -cor a feature that does not vary among the controls of a group.
+        ValueError: an unknown method or regularization, a floor that is none, NaN or infinite features, a group
+            with fewer than two controls, controls that do not vary at all, or for -cor a feature that does not vary
+            among the controls of a group.
     """
     by = fitted.columns(by)
-    _check(profiles, method, by, epsilon, unseen)
+    _check(profiles, method, by, regularization, unseen)
+    _check_numbers(epsilon, floor)
     labels, groups = fitted.reference(profiles, by, controls)
-    maps = [_map(profiles, rows, method, epsilon, unseen) for rows in groups]
-    centre, weights, ranks = (np.stack(parts) for parts in zip(*maps, strict=True))
+    found = [principal(profiles, rows, method) for rows in groups]
+    divisors = [_divisors(one, regularization, epsilon, floor) for one in found]
+    weights = np.stack([_weights(one, *by, method, unseen) for one, by in zip(found, divisors, strict=True)])
+    centre, ranks = np.stack([one.centre for one in found]), np.array([len(one.variances) for one in found])
     components = tuple(f"PC{i + 1}" for i in range(weights.shape[2]))
     outputs = components if method.startswith("PCA") else profiles.names
     return Spherizing(method, by, labels, profiles.names, outputs, centre, weights, ranks)
@@ -132,10 +170,17 @@ def load(path: Path | str) -> Spherizing:
     return Spherizing(description["method"], by, labels, names, outputs, **arrays)
 
 
-def _map(
-    profiles: Profiles, rows: np.ndarray, method: str, epsilon: float, unseen: str
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Centre (D,), weights (D, K) and rank of one group."""
+def principal(profiles: Profiles, rows: np.ndarray, method: str) -> Principal:
+    """Directions in which rows vary, as ``fit`` finds them.
+
+    Args:
+        profiles: N rows, finite.
+        rows: (n,) int places of the controls of a group.
+        method: one of ``METHODS``.
+
+    Raises:
+        ValueError: rows that are all equal, or for -cor a feature that does not vary among them.
+    """
     x = profiles.features[rows]
     centre = x.mean(axis=0)
     x = x - centre
@@ -151,41 +196,64 @@ def _map(
                 "select.variance_threshold of the controls, or choose ZCA or PCA"
             )
         x /= scale
-    variances, axes, rank = _principal(x, unseen == "smallest")
-    if not rank:
+    possible = min(len(rows) - 1, x.shape[1])
+    values, axes = _by_products(x, possible)
+    if len(values) < possible:
+        values, axes = _by_triangle(x)
+    if not len(values):
         raise ValueError(
             f"controls that do not vary: got {len(rows)} equal rows, expected different ones; check which rows are "
             "controls"
         )
-    weights = axes / np.sqrt(variances + epsilon)
-    if method.startswith("ZCA"):
-        weights = weights @ axes.T
-    return centre, weights / scale[:, None], rank
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
+    axes = axes * np.where(largest < 0, -1.0, 1.0)
+    return Principal(centre, scale, values / (len(rows) - 1), axes, _shrinkage(x, values))
 
 
-def _principal(x: np.ndarray, whole: bool) -> tuple[np.ndarray, np.ndarray, int]:
-    """Variances and axes of centred rows, largest first.
+def _shrinkage(x: np.ndarray, values: np.ndarray) -> float:
+    """Ledoit and Wolf's estimate for centred rows (n, D), by their squared singular values.
 
-    Args:
-        x: (n, D).
-        whole: complete the axes to all of D; those that are added have the smallest variance of the others.
-
-    Returns:
-        (K,) positive variances with n - 1 in the denominator, (D, K) orthonormal axes, and the rank of x.
+    Their d^2 is the squared distance of the covariance from the multiple of the identity that has its trace, b^2 that
+    of single rows' products from the covariance, over n; as scikit-learn's ``ledoit_wolf_shrinkage``, without (D, D).
     """
     num_rows, num_features = x.shape
-    possible = min(num_rows - 1, num_features)
-    values, axes = _by_products(x, possible)
-    if len(values) < possible:
-        values, axes = _by_triangle(x)
-    rank = len(values)
-    if whole and 0 < rank < num_features:
-        # The last columns of a full QR are an orthonormal basis of what the first do not span.
-        rest = np.linalg.qr(axes, mode="complete")[0][:, rank:]
-        axes = np.concatenate([axes, rest], axis=1)
-        values = np.append(values, np.full(num_features - rank, values[-1]))
-    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
-    return values / (num_rows - 1), axes * np.where(largest < 0, -1.0, 1.0), rank
+    covariance = values / num_rows
+    square = np.sum(covariance**2)
+    distance = square - covariance.sum() ** 2 / num_features
+    noise = (np.mean(np.sum(x**2, axis=1) ** 2) - square) / num_rows
+    return float(min(noise / distance, 1.0)) if distance > 0 else 1.0
+
+
+def _divisors(found: Principal, regularization: str, epsilon: float, floor: float) -> tuple[np.ndarray, float]:
+    """Variances (r,) to divide by along the axes, and the one for directions in which no control varies."""
+    measured = found.variances
+    if regularization == "ledoit_wolf":
+        rest = found.shrinkage * measured.sum() / len(found.scale)
+        variances = (1 - found.shrinkage) * measured + rest
+    elif regularization == "pycytominer":
+        variances, rest = measured, measured[-1]
+    else:
+        rest = floor * (np.mean(measured) if regularization == "mean_floor" else np.median(measured))
+        variances = np.maximum(measured, rest)
+    return variances + epsilon, float(rest) + epsilon
+
+
+def _weights(found: Principal, variances: np.ndarray, rest: float, method: str, unseen: str) -> np.ndarray:
+    """(D, K)."""
+    axes, inside = found.axes, 1 / np.sqrt(variances)
+    num_features, rank = axes.shape
+    outside = 1 / np.sqrt(rest) if unseen == "smallest" and rank < num_features else 0.0
+    if method.startswith("ZCA"):
+        weights = (axes * (inside - outside)) @ axes.T
+        weights[np.diag_indices(num_features)] += outside
+    else:
+        weights = axes * inside
+        if outside:
+            # The last columns of a full QR are an orthonormal basis of what the first do not span.
+            others = np.linalg.qr(axes, mode="complete")[0][:, rank:]
+            largest = np.take_along_axis(others, np.abs(others).argmax(axis=0)[None], axis=0)
+            weights = np.concatenate([weights, others * np.where(largest < 0, -outside, outside)], axis=1)
+    return weights / found.scale[:, None]
 
 
 def _by_products(x: np.ndarray, possible: int) -> tuple[np.ndarray, np.ndarray]:
@@ -205,15 +273,22 @@ def _by_triangle(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return singular[kept] ** 2, axes[kept].T
 
 
-def _check(profiles: Profiles, method: str, by: Sequence[str], epsilon: float, unseen: str) -> None:
-    for name, value, choices in (("method", method, METHODS), ("unseen", unseen, UNSEEN)):
-        if value not in choices:
-            raise ValueError(f"unknown {name}: got {value!r}, expected one of {', '.join(choices)}; choose one of them")
+def _check(profiles: Profiles, method: str, by: Sequence[str], regularization: str, unseen: str) -> None:
+    choices = {"method": (method, METHODS), "unseen": (unseen, UNSEEN)}
+    choices["regularization"] = regularization, REGULARIZATIONS
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise ValueError(f"unknown {name}: got {value!r}, expected one of {', '.join(known)}; choose one of them")
     if by and method.startswith("PCA"):
         raise ValueError(
             f"components of one group are not those of another: got {method} by {tuple(by)}, expected ZCA or ZCA-cor, "
             "whose axes are the features; choose one of them, or fit all groups together"
         )
+    check_finite(profiles, "spherizing")
+
+
+def _check_numbers(epsilon: float, floor: float) -> None:
     if not 0 <= epsilon < np.inf:
         raise ValueError(f"epsilon is no variance: got {epsilon}, expected a number of 0 or more; keep the default")
-    check_finite(profiles, "spherizing")
+    if not 0 < floor < np.inf:
+        raise ValueError(f"floor is no share: got {floor}, expected a number above 0; keep the default")

@@ -131,6 +131,7 @@ def normalization(
     by: Sequence[str] | str | None = None,
     on: str = "wells",
     epsilon: float = 1e-18,
+    percentiles: Sequence[float] = (1.0, 99.0),
 ) -> Normalization:
     """A step that normalises, see ``normalize.fit``.
 
@@ -141,6 +142,7 @@ def normalization(
         by: see ``normalize.fit``.
         on: "wells", which are all that are not held out, or "controls".
         epsilon: see ``normalize.fit``.
+        percentiles: see ``normalize.fit``.
 
     Raises:
         ValueError: ``on`` is neither, or as ``normalize.fit``.
@@ -148,7 +150,7 @@ def normalization(
     if on not in ("wells", "controls"):
         raise ValueError(f"fitted on nothing known: got on={on!r}, expected wells or controls; correct the step")
     rows = controls if on == "controls" else _not_held_out(wells)
-    return normalize.fit(wells, method, by, rows, epsilon)
+    return normalize.fit(wells, method, by, rows, epsilon, percentiles)
 
 
 @contextlib.contextmanager

@@ -70,12 +70,52 @@ def test_closed_forms():
         np.array([[1.0], [2.0], [3.0], [4.0], [10.0]]), ("x",), pl.DataFrame({"Metadata_Plate": ["p"] * 5})
     )
     cases = {"standardize": (4, np.sqrt(10)), "robustize": (3, 2), "mad_robustize": (3, 1.4826), "centre": (4, 1)}
+    cases["percentile"] = (1.04, 8.72)
     assert tuple(cases) == normalize.METHODS
     for method, (centre, scale) in cases.items():
         fitted = normalize.fit(profiles, method)
         np.testing.assert_allclose(fitted.centre, [[centre]], rtol=1e-12)
         np.testing.assert_allclose(fitted.scale, [[scale]], rtol=1e-12)
     np.testing.assert_allclose(normalize.fit(profiles, "mad_robustize", epsilon=0.5).scale, [[1.9826]], rtol=1e-12)
+
+
+def test_percentiles_of_controls_become_zero_and_one():
+    """Plate by plate, as Ljosa et al. scale; by SciPy's percentiles."""
+    profiles = plates()
+    mask, plate = controls(profiles), profiles.metadata["Metadata_Plate"].to_numpy()
+    for percentiles in ((1.0, 99.0), (10.0, 75.0)):
+        fitted = normalize.fit(profiles, "percentile", controls=mask, percentiles=percentiles)
+        result = normalize.apply(fitted, profiles).features
+        for name in "abc":
+            ends = scoreatpercentile(result, mask & (plate == name), percentiles)
+            np.testing.assert_allclose(ends, [[0.0] * 12, [1.0] * 12], atol=1e-6)
+            before = profiles.features[plate == name]
+            np.testing.assert_array_equal(np.argsort(result[plate == name], axis=0), np.argsort(before, axis=0))
+    for wrong in ((99.0, 1.0), (1.0,), (0.0, 101.0), (50.0, 50.0), (float("nan"), 99.0), "19", 5, ("1", "99")):
+        with pytest.raises(ValueError, match=r"percentiles that are none: got .*, expected two from 0 to 100, the low"):
+            normalize.fit(profiles, "percentile", percentiles=wrong)
+
+
+def scoreatpercentile(x, rows, percentiles):
+    """(2, D), without missing values, by SciPy."""
+    from scipy.stats.mstats import mquantiles
+
+    columns = [column[np.isfinite(column)] for column in x[rows].T]
+    shares = [percentile / 100 for percentile in percentiles]
+    return np.array([mquantiles(column, shares, alphap=1, betap=1) for column in columns]).T
+
+
+@pytest.mark.parametrize("method", ["robustize", "mad_robustize", "percentile"])
+@pytest.mark.parametrize("huge", [1e12, 1e17, -1e300])
+def test_one_huge_value_does_not_switch_off_the_others_scale(method, huge):
+    profiles = plates(missing=0)
+    percentiles = (5.0, 95.0)
+    expected = normalize.fit(profiles, method, (), percentiles=percentiles)
+    row = int(np.argmax(profiles.features[:, 7]) if huge > 0 else np.argmin(profiles.features[:, 7]))
+    profiles.features[row, 7] = huge
+    found = normalize.fit(profiles, method, (), percentiles=percentiles)
+    np.testing.assert_allclose(found.scale, expected.scale, rtol=1e-12)
+    np.testing.assert_allclose(found.centre, expected.centre, rtol=1e-12)
 
 
 @pytest.mark.parametrize("method", normalize.METHODS)

@@ -20,6 +20,7 @@ VARIANTS = {
     "all kinds": (ROBUST, SELECT, GLOBAL, Step("spherize", {})),
     "on controls": (SELECT, Step("robustize", {"on": "controls"}), Step("spherize", {"method": "PCA"})),
     "two of a kind": (Step("centre", {}), GLOBAL, Step("centre", {"by": BATCH}), SELECT, SELECT),
+    "percentiles": (Step("percentile", {"on": "controls", "percentiles": [5, 95]}), Step("percentile", {"by": []})),
     "by batch": (Step("spherize", {"by": BATCH}),),
     "by plate": (Step("spherize", {"by": [PLATE]}),),
 }
