@@ -89,6 +89,11 @@ def check_value(key: str, value: Any, annotation: Any) -> None:
             check_value(f"{key}.{name}", item, values)
 
 
+def is_path(annotation: Any) -> bool:
+    """Whether a parameter takes paths."""
+    return any((get_origin(kind) or kind) is os.PathLike for kind in _alternatives(annotation))
+
+
 def checked(section: str) -> Callable[[Factory], Factory]:
     """Decorates a factory: numbers out of the ranges of its annotations are refused at once.
 

@@ -11,9 +11,10 @@ import optax
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
-from cellfx.parts import load_source, load_source_and_model, make_feed, make_optimizers
+from cellfx.parts import STEPS_UNKNOWN, Training, load_source, load_source_and_model, make_feed, make_optimizers
 from cellfx.probing import check_classes
-from cellfx.settings import Config, Training, call, check_owner, check_sections, claim, locked, read, to_dict
+from cellfx.rehearsal import rehearse, state_shapes
+from cellfx.settings import Config, call, check_owner, claim, locked, read, to_dict
 from cellfx.subject import (
     Decode,
     Encode,
@@ -33,8 +34,6 @@ from cellfx.training.writer import Writer, read_metrics
 from cellfx.types import Batch, Model, PyTree, Spec, StepFn, TrainState
 
 EVALUATION_SEED = 1
-RESTORED_STEPS = 2**30
-"""Of the schedule of optimisers whose state alone is read."""
 
 
 class Experiment(NamedTuple):
@@ -89,16 +88,8 @@ def build(config: Config) -> Experiment:
         FileNotFoundError: the data is not where the config says.
     """
     settings = to_dict(config)
-    check_sections(settings)
-    training = call(Training, "train", settings["train"])
-    options = call(findings.Options, "probe", settings.get("probe", {}))
-    options.check()
-    devices = parallel.chosen_devices(training.num_devices)
+    training, options, devices, batch_size, *_ = rehearse(settings)
     axis_name = parallel.axis_of(devices)
-    batch_size = settings["input"].get("batch_size")
-    if type(batch_size) is not int:
-        raise ValueError(f"input.batch_size is no number: got {batch_size!r}, expected a whole number; set it")
-    parallel.local_batch_size(batch_size, len(devices))
     source, model, spec = load_source_and_model(settings, axis_name)
     if options.classes is not None:
         check_classes(options.classes, source.class_names)
@@ -108,7 +99,7 @@ def build(config: Config) -> Experiment:
     num_steps = training.num_epochs * feed.steps_per_epoch
     optimizers = make_optimizers(settings["optim"], num_steps, model.losses)
     step = train_step(model, optimizers, axis_name, training.compute_dtype)
-    _state_shapes(model, optimizers)
+    state_shapes(model, optimizers)
     feed = feed._replace(resident=parallel.place(feed.resident, devices))
     return Experiment(source, spec, model, optimizers, feed, step, devices, num_steps, batch_size, training)
 
@@ -204,8 +195,8 @@ def restore(workdir: Path) -> Trained:
         raise ValueError(f"{workdir} holds several runs; expected the folder of one; choose {workdir / 'run0'}")
     source, model, _ = load_source_and_model(settings, None, kept_preprocessing(workdir))
     check_data(workdir, source)
-    optimizers = make_optimizers(settings["optim"], RESTORED_STEPS, model.losses)
-    state = checkpoint.restore(workdir / "checkpoints", _state_shapes(model, optimizers), say)
+    optimizers = make_optimizers(settings["optim"], STEPS_UNKNOWN, model.losses)
+    state = checkpoint.restore(workdir / "checkpoints", state_shapes(model, optimizers), say)
     if state is None:
         raise FileNotFoundError(f"{workdir} holds no checkpoint yet; expected one or more; run bin/train first")
     return Trained(settings, source, model, state)
@@ -265,15 +256,11 @@ def say(line: str) -> None:
 
 
 def _initial_state(experiment: Experiment, workdir: Path) -> TrainState:
-    saved = checkpoint.restore(workdir / "checkpoints", _state_shapes(experiment.model, experiment.optimizers), say)
+    saved = checkpoint.restore(workdir / "checkpoints", state_shapes(experiment.model, experiment.optimizers), say)
     if saved is not None:
         say(f"going on from step {int(saved.step)} of {experiment.num_steps}")
         return saved
     return create_state(experiment.model, experiment.optimizers, jax.random.key(experiment.training.seed))
-
-
-def _state_shapes(model: Model, optimizers: Mapping[str, optax.GradientTransformation]) -> TrainState:
-    return jax.eval_shape(lambda key: create_state(model, optimizers, key), jax.random.key(0))
 
 
 def _validation(experiment: Experiment) -> Callable[[TrainState], Mapping[str, float]] | None:

@@ -2,20 +2,59 @@
 
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
 
 import optax
 
-from cellfx.annotations import check_value
+from cellfx.annotations import Count, Seed, check_value, is_path
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, count_classes, grouped
-from cellfx.settings import Config, Derived, Training, call, check_section, chosen, named, nearest
+from cellfx.data.splits import check_fold
+from cellfx.settings import Config, Derived, call, check_call, check_section, chosen, named, nearest
 from cellfx.types import Model, Spec
 
-PREPROCESSING = "it is fitted to the training images and kept with the run"
 GROUPED = Mapping[str, Sequence[str]]
 """Of the key ``grouped`` of the section ``data``."""
+PREPROCESSING = {"preprocessing": "it is fitted to the training images and kept with the run"}
+FEED = {
+    "steps_per_call": "train.steps_per_call sets it",
+    "seed": "train.seed sets it",
+    "axis_name": "train.num_devices sets it",
+}
+TOTAL_STEPS = "train.num_epochs and the data set it"
+"""Why a section cannot set what follows from others."""
+CACHE = "data_dir"
+"""Key of the folder that data is prepared in: written as well as read."""
+STEPS_UNKNOWN = 2**30
+"""Of the schedule of optimisers that train nothing."""
+
+
+class Training(NamedTuple):
+    """The config section ``train``.
+
+    Attributes:
+        num_epochs: passes over the training split.
+        seed: of the parameters, the order of the data, the augmentation and the noise.
+        steps_per_call: K, optimiser steps per dispatch.
+        log_every: steps between lines of metrics.jsonl.
+        eval_every: steps between evaluations on the validation split.
+        save_every: steps between checkpoints.
+        keep: checkpoints kept.
+        compute_dtype: of activations, ``float32`` or ``bfloat16``; parameters are float32 always.
+        num_devices: devices to use; None for all.
+    """
+
+    num_epochs: Count = 5
+    seed: Seed = 0
+    steps_per_call: Count = 10
+    log_every: Count = 10
+    eval_every: Count = 100
+    save_every: Count = 100
+    keep: Count = 2
+    compute_dtype: str = "float32"
+    num_devices: int | None = None
 
 
 def load_source(section: Mapping[str, Any], preprocessing: Mapping[str, Any] | None = None) -> Source:
@@ -25,15 +64,36 @@ def load_source(section: Mapping[str, Any], preprocessing: Mapping[str, Any] | N
         section: of the config.
         preprocessing: ``Source.preprocessing`` of the same data when a model was trained on it; None fits it anew.
     """
+    factory, settings = check_source(section)
+    source = factory(**settings, **({"preprocessing": preprocessing} if preprocessing else {}))
+    return source if section.get("grouped") is None else grouped(source, section["grouped"])
+
+
+def check_source(section: Mapping[str, Any]) -> tuple[Callable[..., Source], dict[str, Any]]:
+    """The factory of the data that a config's section ``data`` names, and its settings, checked; nothing is read.
+
+    Raises:
+        ValueError: a wrong key or value, or a fold that there is not.
+    """
     check_section("data", section)
-    settings = {key: value for key, value in section.items() if key != "grouped"}
-    classes = section.get("grouped")
-    check_value("data.grouped", classes, GROUPED | None)
-    kept = {"preprocessing": Derived(preprocessing, PREPROCESSING)}
-    factory, rest = chosen("data", "data", settings)
-    takes = "preprocessing" in inspect.signature(factory).parameters
-    source = call(factory, "data", rest, derived=kept if takes else None)
-    return source if classes is None else grouped(source, classes)
+    check_value("data.grouped", section.get("grouped"), GROUPED | None)
+    factory, settings = chosen("data", "data", {key: value for key, value in section.items() if key != "grouped"})
+    parameters = inspect.signature(factory).parameters
+    check_call(factory, "data", settings, derived={k: v for k, v in PREPROCESSING.items() if k in parameters})
+    fold, num_folds = (
+        settings.get(name, getattr(parameters.get(name), "default", None)) for name in ("fold", "num_folds")
+    )
+    if fold is not None and num_folds is not None:
+        check_fold(fold, num_folds)
+    return factory, settings
+
+
+def paths_of(section: Mapping[str, Any]) -> dict[str, Path]:
+    """Files and folders that the data of a config's section ``data`` is read from, absolute, by their keys."""
+    factory, settings = chosen("data", "data", section)
+    annotations = get_type_hints(factory)
+    read = [name for name in settings if is_path(annotations.get(name)) and name != CACHE]
+    return {name: Path(settings[name]).expanduser().absolute() for name in read if settings[name] is not None}
 
 
 def load_source_and_model(
@@ -52,16 +112,24 @@ def load_source_and_model(
         )
     num_classes = len(source.class_names)
     spec = Spec(source.image_shape, num_classes, split.num_examples, axis_name, count_classes(split, num_classes))
-    return source, named("models", "model", settings["model"], spec), spec
+    return source, make_model(settings["model"], spec), spec
+
+
+def make_model(section: Mapping[str, Any], spec: Spec) -> Model:
+    """The model of a config's section ``model``, for data like ``spec``."""
+    return named("models", "model", section, spec)
+
+
+def check_feed(section: Mapping[str, Any]) -> None:
+    """Raises a ValueError for a wrong key or value of a config's section ``input``."""
+    factory, settings = chosen("data", "input", section, "pipeline")
+    check_call(factory, "input", settings, 1, FEED)
 
 
 def make_feed(source: Source, section: Mapping[str, Any], training: Training, axis_name: str | None) -> Feed:
     """Training batches as a config's section ``input`` says."""
-    derived = {
-        "steps_per_call": Derived(training.steps_per_call, "train.steps_per_call sets it"),
-        "seed": Derived(training.seed, "train.seed sets it"),
-        "axis_name": Derived(axis_name, "train.num_devices sets it"),
-    }
+    values = {"steps_per_call": training.steps_per_call, "seed": training.seed, "axis_name": axis_name}
+    derived = {name: Derived(value, FEED[name]) for name, value in values.items()}
     return named("data", "input", section, source.splits["train"], name_key="pipeline", derived=derived)
 
 
@@ -96,5 +164,5 @@ def _optimizer(section: Mapping[str, Any], where: str, num_steps: int) -> optax.
         raise ValueError(
             f"unknown optimiser: got {name!r}, expected one of {', '.join(optimizers.NAMES)}; correct {where}.name"
         )
-    derived = {"total_steps": Derived(num_steps, "train.num_epochs and the data set it")}
+    derived = {"total_steps": Derived(num_steps, TOTAL_STEPS)}
     return call(getattr(optimizers, name), where, settings, derived=derived)

@@ -16,7 +16,9 @@ import numpy as np
 from cellfx import experiment, presentation, results
 from cellfx.analysis import charts, latents, ranking
 from cellfx.analysis.report import Card, Picture, Section, Table, report
-from cellfx.settings import Config, call, check_owner, claim, read, to_dict, write_whole
+from cellfx.parts import paths_of
+from cellfx.rehearsal import Rehearsed, rehearse
+from cellfx.settings import Config, call, check_owner, check_sections, claim, read, to_dict, write_whole
 from cellfx.subject import batches, judged_split
 from cellfx.training import parallel
 
@@ -78,10 +80,9 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     """
     parallel.initialize_hosts()
     workdir, settings = Path(workdir), to_dict(config)
-    for name in ("folder", "labels", "kept"):
-        if settings.get("data", {}).get(name) is not None:
-            settings["data"][name] = str(Path(settings["data"][name]).expanduser().absolute())
+    check_sections(settings)
     repeats = _read(settings)
+    settings["data"] |= {name: str(path) for name, path in paths_of(settings["data"]).items()}
     if repeats.num_runs == 1:
         return experiment.run(settings, workdir)
     check_owner(workdir, settings)
@@ -90,6 +91,18 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         experiment.run(single, workdir / f"run{k}")
         claim(workdir, settings)
     return {} if jax.process_index() else _report(settings, repeats, workdir)
+
+
+def check(config: Config) -> Rehearsed:
+    """Checks all of a config that can be checked without reading its data.
+
+    Raises:
+        ValueError: see ``rehearsal.rehearse``, or the section ``repeats`` is wrong.
+    """
+    settings = to_dict(config)
+    rehearsed = rehearse(settings)
+    _read(settings)
+    return rehearsed
 
 
 def evaluate(workdir: Path, folder: Path | None = None) -> dict[str, Any]:
@@ -117,7 +130,12 @@ def _read(settings: Config) -> Repeats:
         raise ValueError(f"unknown repeats.over: got {repeats.over!r}, expected one of {KINDS}; correct it")
     if repeats.num_runs < 1:
         raise ValueError(f"repeats.num_runs is too small: got {repeats.num_runs}, expected 1 or more; raise it")
-    folds = settings["data"].get("num_folds")
+    folds, fold = settings["data"].get("num_folds"), settings["data"].get("fold", 0)
+    if repeats.over == "fold" and repeats.num_runs > 1 and fold != 0:
+        raise ValueError(
+            f"config key data.fold cannot be set: got {fold}, expected 0 or no such key, because repeats.over='fold' "
+            f"tests on fold 0 to {repeats.num_runs - 1} in turn; leave it out"
+        )
     if repeats.over == "fold" and repeats.num_runs > 1 and folds is not None and repeats.num_runs > folds:
         raise ValueError(
             f"more runs than folds: got repeats.num_runs={repeats.num_runs}, expected at most data.num_folds={folds}; "

@@ -14,38 +14,12 @@ from typing import Any, NamedTuple, get_type_hints
 
 import jax
 
-from cellfx.annotations import Count, Seed, check_value
+from cellfx.annotations import check_value
 
 Config = Mapping[str, Any]
 SECTIONS = ("data", "input", "model", "optim", "train")
 OPTIONAL_SECTIONS = ("probe", "repeats", "tune")
 """``tune`` is read by bin/tune alone."""
-
-
-class Training(NamedTuple):
-    """The config section ``train``.
-
-    Attributes:
-        num_epochs: passes over the training split.
-        seed: of the parameters, the order of the data, the augmentation and the noise.
-        steps_per_call: K, optimiser steps per dispatch.
-        log_every: steps between lines of metrics.jsonl.
-        eval_every: steps between evaluations on the validation split.
-        save_every: steps between checkpoints.
-        keep: checkpoints kept.
-        compute_dtype: of activations, ``float32`` or ``bfloat16``; parameters are float32 always.
-        num_devices: devices to use; None for all.
-    """
-
-    num_epochs: Count = 5
-    seed: Seed = 0
-    steps_per_call: Count = 10
-    log_every: Count = 10
-    eval_every: Count = 100
-    save_every: Count = 100
-    keep: Count = 2
-    compute_dtype: str = "float32"
-    num_devices: int | None = None
 
 
 class Derived(NamedTuple):

@@ -68,7 +68,7 @@ def split_by_group(
             cannot both train and validate.
     """
     groups = np.asarray(groups)
-    _check_fold(fold, num_folds)
+    check_fold(fold, num_folds)
     _check_valid_rate(valid_rate)
     is_test = group_folds(groups, num_folds, counted) == fold
     names, sizes = np.unique(groups[~is_test], return_counts=True)
@@ -105,7 +105,7 @@ def split_at_random(
             to have one.
     """
     _check_num_folds(num_folds)
-    _check_fold(fold, num_folds)
+    check_fold(fold, num_folds)
     _check_valid_rate(valid_rate)
     place = np.random.default_rng(seed).permutation(num_examples)
     is_test = place % num_folds == fold
@@ -143,7 +143,7 @@ def split_by_class(
             too few examples for every split to have one.
     """
     _check_num_folds(num_folds)
-    _check_fold(fold, num_folds)
+    check_fold(fold, num_folds)
     _check_valid_rate(valid_rate)
     names, members, sizes = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     if np.any(sizes == 1):
@@ -176,7 +176,8 @@ def _too_few_examples(num_examples: int, num_folds: int) -> ValueError:
     )
 
 
-def _check_fold(fold: int, num_folds: int) -> None:
+def check_fold(fold: int, num_folds: int) -> None:
+    """Raises a ValueError for a fold that there is not."""
     if not 0 <= fold < num_folds:
         raise ValueError(f"no such fold: fold={fold}; expected 0 to {num_folds - 1}; change fold or num_folds")
 

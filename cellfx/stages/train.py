@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cellfx import repeats as runs
-from cellfx.settings import Training, call, check_call, check_sections, factory_of
+from cellfx.parts import paths_of
 
 Section = Mapping[str, Any]
 
@@ -49,24 +49,26 @@ def check(
     repeats: Section | None = None,
 ) -> None:
     """Raises a ValueError for what can be seen to be wrong without loading the data."""
-    config = _config(data, input, model, optim, train, probe, repeats)
-    check_sections(config)
-    call(Training, "train", config["train"])
-    for package, section, num_arguments in (("data", "data", 0), ("models", "model", 1)):
-        rest = {key: value for key, value in config[section].items() if key not in ("name", "grouped")}
-        check_call(factory_of(package, section, config[section]), section, rest, num_arguments)
-    factory_of("data", "input", config["input"], "pipeline")
+    runs.check(_config(data, input, model, optim, train, probe, repeats))
 
 
 def outside(data: Section, **others: Any) -> str | None:
-    """Digest of name, size and time of every file of the data's folder, where it lies in one."""
+    """Digest of name, size and time of every file that the data is read from, as far as it is read from any.
+
+    Raises:
+        FileNotFoundError: a file or folder that is not there.
+    """
     del others
-    if "folder" not in data:
-        return None
-    root = Path(data["folder"]).expanduser()
-    stats = ((str(path.relative_to(root)), path.stat()) for path in sorted(root.rglob("*")) if path.is_file())
-    listed = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+    listed, paths = [], paths_of(data)
+    for name, root in paths.items():
+        if not root.exists():
+            raise FileNotFoundError(
+                f"no such file or folder: got data.{name} {root}, expected one; correct data.{name}"
+            )
+        files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
+        stats = [(str(path.relative_to(root)), path.stat()) for path in files]
+        listed += [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest() if paths else None
 
 
 def run_folders(folder: Path) -> dict[str, Path]:
