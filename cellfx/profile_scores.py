@@ -126,7 +126,7 @@ def score(
     of_treatments = library.score(variant.treated, None, treated, question.similarity, effort, OF_TREATMENTS)
     by_treatment, published, by_controls = None, {}, None
     if question.replicates:
-        of_replicates = library.attempt(left_out, "fraction retrieved", _replicates, variant, columns, question)
+        of_replicates = library.attempt(left_out, "fraction retrieved", replicates, variant, columns, question)
         by_treatment, published, by_controls = of_replicates or (None, {}, None)
     else:
         left_out["replicates"] = "not asked for: got scores.replicates False, expected True; switch it on"
@@ -157,7 +157,7 @@ def _within(effort: Effort, num_rows: int) -> tuple[Effort, dict[str, str]]:
     return effort._replace(ks=tuple(k for k in effort.ks if k < num_rows)), left_out
 
 
-def _replicates(
+def replicates(
     variant: Variant, columns: Columns, question: Asked
 ) -> tuple[dict[str, Any], dict[str, Any], tuple[AveragePrecision, MeanAveragePrecision]]:
     """Mean average precision of every treatment's wells against the controls of the same plate, and its scores."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cellfx.profiles.collecting import Block, Collector, match
-from cellfx.profiles.exchange import exchanged_rows, exchanges, labelled_units, unit_pairs
+from cellfx.profiles.exchange import Units, exchanged_rows, exchanges, labelled_units, unit_pairs
 from cellfx.profiles.pairs import Rule
 
 MAX_SUMS = 1 << 25
@@ -38,21 +38,27 @@ def label_null(
 
     Returns:
         ``precision@k`` and ``recall@k`` for every k, and ``precision@R`` where K is at least the largest R: each
-        (num_permutations,), means over rows with positives. Where units differ in their number of rows, R and the
-        denominator of recall are those of the unit that the label came from.
+        (num_permutations,), means over rows with positives. Where units differ in their number of rows and more of
+        them match than ``exchange.MAX_PAIRS``, R and the denominator of recall are those of the unit that the label
+        came from.
 
     Raises:
         ValueError: a k beyond K, or rows that do not fit.
     """
     _check(top_rows, units, ks, num_permutations)
     places = np.arange(top_rows.shape[1])
-    with_r = num_positives.max(initial=0) <= top_rows.shape[1]
+    found_units = labelled_units(matching, units)
+    pairs = unit_pairs(matching, found_units) if len(set(found_units.sizes.tolist())) > 1 else None
+    with_r = _largest_r(num_positives, found_units, pairs) <= top_rows.shape[1]
     names = [f"{kind}@{k}" for k in ks for kind in ("precision", "recall")] + (["precision@R"] if with_r else [])
     null = {name: np.zeros(num_permutations) for name in names}
-    found_units = labelled_units(matching, units)
     for i, permutation in enumerate(exchanges(found_units, num_permutations, seed)):
         label = exchanged_rows(found_units, permutation, len(units))
         count = np.where(units >= 0, num_positives[label], 0)
+        if pairs is not None:
+            mine, partner = np.argsort(permutation)[pairs].T
+            reached = np.bincount(mine, found_units.sizes[partner], len(found_units.first)).astype(int)
+            count[found_units.rows] = reached[found_units.code]
         rows = np.flatnonzero(count)
         if not len(rows):
             continue
@@ -185,6 +191,14 @@ def mean_null(
         weight = 1 / np.bincount(mine, sizes[partner], len(columns))[mine] if by_row else np.ones(len(mine))
         means[i] = np.sum(weight * totals[mine, partner]) / np.sum(weight * sizes[mine] * sizes[partner])
     return means
+
+
+def _largest_r(num_positives: np.ndarray, units: Units, pairs: np.ndarray | None) -> int:
+    """The most positives that a row can have, whatever label its unit gets."""
+    if pairs is None:
+        return int(num_positives.max(initial=0))
+    most = int(np.bincount(pairs[:, 0]).max(initial=0))
+    return int(np.sort(units.sizes)[::-1][:most].sum())
 
 
 def _check(top_rows: np.ndarray, units: np.ndarray, ks: Sequence[int], num_permutations: int) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cellfx.profiles.pairs import Rule, listed
+from cellfx.profiles.pairs import Rule, listed, of_rows
 
 MAX_PAIRS = 1 << 23
 """Pairs of units that are listed: 64 MiB."""
@@ -45,7 +45,7 @@ def labelled_units(matching: Rule, units: np.ndarray) -> Units:
 
 def unit_pairs(matching: Rule, units: Units) -> np.ndarray | None:
     """Pairs (M, 2) of units whose labels match, each in both orders; None where they are too many to list."""
-    return listed(Rule(*(np.asarray(part)[..., units.first] for part in matching)), MAX_PAIRS)
+    return listed(of_rows(matching, units.first), MAX_PAIRS)
 
 
 def exchanges(units: Units, num_permutations: int, seed: int, within: np.ndarray | None = None) -> Iterator[np.ndarray]:

@@ -20,12 +20,13 @@ from cellfx.profiles.mp_value import mp_values
 from cellfx.profiles.random_ranking import expected_average_precision
 from cellfx.profiles.replicates import pairs_above, replicating, reproduced
 from cellfx.profiles.resampling import p_value
-from cellfx.profiles.retrieval import Hits, average_precisions
+from cellfx.profiles.retrieval import Hits, average_precisions, find_hits
 from cellfx.profiles.scoring import Effort, Scores, add_interval, add_rows
 from cellfx.profiles.screen_rules import ScreenRules
 from cellfx.profiles.similarity import Prepared, prepare
 from cellfx.profiles.table import Profiles
 from cellfx.profiles.tail import Tail, quantile
+from cellfx.profiles.unit_profiles import pooled_units
 
 OVER_NULL = 0.95
 """Quantile of the pairs of different treatments that pairs of replicates must exceed."""
@@ -39,14 +40,8 @@ def add_replicating(scores: Scores, prepared: Prepared, rules: ScreenRules, effo
 
 def add_matching(scores: Scores, profiles: Profiles, kernel: str, rules: ScreenRules, effort: Effort) -> None:
     """Percent matching: groups are mechanisms, lists of several as they are, of one row a compound: its median."""
-    names, first, code = np.unique(rules.units[rules.units >= 0], return_index=True, return_inverse=True)
-    if not len(names):
-        raise ValueError("no treated row with a mechanism: got 0, expected 2 or more; annotate the profiles")
-    rows = np.flatnonzero(rules.units >= 0)
-    members = np.split(rows[np.argsort(code, kind="stable")], np.cumsum(np.bincount(code))[:-1])
-    medians = np.stack([np.median(profiles.features[group], axis=0) for group in members])
-    prepared = prepare(profiles._replace(features=medians), kernel)
-    mechanisms = rules.mechanisms[rows[first]]
+    units = pooled_units(profiles, rules)
+    prepared, mechanisms = prepare(units.profiles, kernel), units.mechanisms
     _add_groups(scores, "percent matching", prepared, mechanisms, mechanisms, effort)
 
 
@@ -99,32 +94,54 @@ def add_reproducibility(scores: Scores, prepared: Prepared, tail: Tail, rules: S
 
 
 def add_average_precision(
+    scores: Scores, name: str, hits: Hits, null: np.ndarray | None, drawn: np.ndarray, effort: Effort
+) -> AveragePrecision:
+    """Mean over rows; ``null`` are means by chance, see ``ranking_null``; ``drawn`` (N,) is what the interval draws."""
+    result, values = _scored(hits), np.full(len(hits.num_positives), np.nan)
+    values[result.rows] = result.average_precision
+    add_rows(scores, name, values, drawn, effort)
+    scores.details[f"{name} of rows"] = result
+    if null is not None:  # else why is said where it was not collected
+        scores.p_values[name] = p_value(scores.numbers[name], null)
+    return result
+
+
+def add_units_retrieved(
     scores: Scores,
     name: str,
-    hits: Hits,
-    groups: np.ndarray,
-    null: np.ndarray | None,
-    drawn: np.ndarray,
+    result: AveragePrecision,
+    profiles: Profiles,
+    kernel: str,
+    rules: ScreenRules,
     effort: Effort,
 ) -> None:
-    """Mean over rows, and the percent of groups of them that chance does not explain (``mean_average_precision``).
+    """The percent of compounds whose mechanism chance does not explain, by one profile each; ``result`` is of rows."""
+    units = pooled_units(profiles, rules)
+    if not units.pooled:
+        add_retrieved(scores, name, result, rules.units, rules.mechanisms, effort)
+        return
+    result = _scored(find_hits(prepare(units.profiles, kernel), units.mechanism))
+    add_retrieved(scores, name, result, units.codes, units.mechanisms, effort)
 
-    ``null`` are means over rows by chance, see ``ranking_null``; ``drawn`` (N,) is what the intervals draw.
-    """
+
+def add_retrieved(
+    scores: Scores, name: str, result: AveragePrecision, groups: np.ndarray, drawn: np.ndarray, effort: Effort
+) -> None:
+    """The percent of groups of rows that chance does not explain, see ``mean_average_precision``."""
+    found = mean_average_precision(
+        result, pl.DataFrame({"group": groups}), ["group"], effort.null_size, seed=effort.seed
+    )
+    scores.details[name] = found
+    drawn = _of_groups(found.groups["group"].to_numpy(), groups, drawn)
+    _add_percent(scores, f"{name}: percent retrieved", found.retrieved, drawn, effort)
+    scores.p_values[f"{name}: percent retrieved"] = float(found.corrected_p_value.min())
+
+
+def _scored(hits: Hits) -> AveragePrecision:
     values, positives, candidates = average_precisions(hits), hits.num_positives, hits.num_candidates
     has = (positives > 0) & (candidates > positives)
-    add_rows(scores, name, np.where(has, values, np.nan), drawn, effort)
     rows, k, n = np.flatnonzero(has).astype(np.int32), positives[has], candidates[has]
     chance = expected_average_precision(k, n)
     lonely = np.flatnonzero((positives > 0) & ~has).astype(np.int32)
     unpaired = np.flatnonzero(positives == 0).astype(np.int32)
-    normalised = (values[has] - chance) / (1 - chance)
-    result = AveragePrecision(rows, values[has], normalised, k, n, unpaired, lonely)
-    table = pl.DataFrame({"group": groups})
-    found = mean_average_precision(result, table, ["group"], effort.null_size, seed=effort.seed)
-    scores.details.update({name: found, f"{name} of rows": result})
-    drawn = _of_groups(found.groups["group"].to_numpy(), groups, drawn)
-    _add_percent(scores, f"{name}: percent retrieved", found.retrieved, drawn, effort)
-    scores.p_values[f"{name}: percent retrieved"] = float(found.corrected_p_value.min())
-    if null is not None:  # else why is said where it was not collected
-        scores.p_values[name] = p_value(scores.numbers[name], null)
+    return AveragePrecision(rows, values[has], (values[has] - chance) / (1 - chance), k, n, unpaired, lonely)

@@ -7,6 +7,10 @@ groups whose corrected p-value is below a threshold is the "fraction retrieved".
 Differs from copairs 0.5.5: p-values are exact where all rankings can be enumerated, and rankings by chance that are
 as good as the observed one count, where copairs counts better ones only; with few pairs that makes p-values larger by
 the probability of the observed value, and a perfect score is not more significant than it can be.
+
+As in copairs, each row that is a positive counts as evidence of its own. Where a mechanism's compounds have several
+rows each, these rank as a clump, and p-values are too small: pool to one row a compound first, as
+``unit_profiles.pooled_units`` and ``scores.score`` do.
 """
 
 import functools

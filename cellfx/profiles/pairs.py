@@ -78,6 +78,11 @@ def pair_rule(
     return Rule(*codes, shared, unshared, complete)
 
 
+def of_rows(rule: Rule, rows: np.ndarray) -> Rule:
+    """The rule of some rows (R,) alone, in their order."""
+    return Rule(*(np.asarray(part)[..., rows] for part in rule))
+
+
 def paired(rule: Rule, rows: jax.Array) -> jax.Array:
     """Which rows make a pair with each row of a block.
 

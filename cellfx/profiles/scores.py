@@ -78,14 +78,16 @@ def score(
 
     def retrieval(hits: Hits) -> None:
         scoring.add_retrieval(scores, hits, found.get(of_hits), rules, effort)
-        null = found.get(of_precision)
-        group_scoring.add_average_precision(
-            scores, "average precision", hits, rules.units, null, rules.mechanisms, effort
-        )
+        name, null = "average precision", found.get(of_precision)
+        result = group_scoring.add_average_precision(scores, name, hits, null, rules.mechanisms, effort)
+        percent, retrieved = f"{name}: percent retrieved", group_scoring.add_units_retrieved
+        attempt(scores.left_out, percent, retrieved, scores, name, result, profiles, kernel, rules, effort)
 
     def replicates(hits: Hits) -> None:
         name, null = "replicate average precision", found.get(of_replicates)
-        group_scoring.add_average_precision(scores, name, hits, rules.treatments, null, rules.compounds, effort)
+        result = group_scoring.add_average_precision(scores, name, hits, null, rules.compounds, effort)
+        percent, retrieved, treatments = f"{name}: percent retrieved", group_scoring.add_retrieved, rules.treatments
+        attempt(scores.left_out, percent, retrieved, scores, name, result, treatments, rules.compounds, effort)
 
     steps: dict[str, Callable[[Any], None]] = {
         "retrieval": retrieval,
@@ -126,8 +128,7 @@ def subset_means(scores: Scores, subset: np.ndarray) -> dict[str, float]:
 def _collectors(
     prepared: Prepared, rules: ScreenRules, controls: np.ndarray, columns: Columns, effort: Effort
 ) -> dict[str, Callable[[], Collector]]:
-    largest = int(np.bincount(rules.mechanisms[rules.mechanisms >= 0], minlength=1).max())
-    largest = LARGEST_R if columns.multilabel else min(largest, LARGEST_R)
+    largest = LARGEST_R if columns.multilabel else min(_most_matches(rules), LARGEST_R)
     num_top = max((*effort.ks, largest))
     percentiles = tuple(dict.fromkeys((*effort.percentiles, HEADLINE)))
     of_hits, of_precision, of_replicates, of_grit = NULLS
@@ -163,6 +164,14 @@ def _collectors(
         ),
         of_grit: lambda: unit_sums_collector(rules.units, lambda block: block.similarity),
     }
+
+
+def _most_matches(rules: ScreenRules) -> int:
+    """The most rows that can share a mechanism, however the compounds exchange theirs."""
+    known = rules.units >= 0
+    _, first, sizes = np.unique(rules.units[known], return_index=True, return_counts=True)
+    of_mechanism = np.bincount(rules.mechanisms[known][first], minlength=1)
+    return int(np.sort(sizes)[::-1][: of_mechanism.max()].sum())
 
 
 def _need_batch(columns: Columns) -> None:
