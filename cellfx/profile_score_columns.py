@@ -8,8 +8,8 @@ from cellfx.profiles.table import METADATA
 SUFFIXES = {
     "_vs_controls": "the wells of a treatment among the negative controls of their plate",
     "_vs_treatments": "the wells of a treatment among the wells of all other treatments",
-    "_of_mechanism": "treatments of a mechanism among those of other mechanisms, pairs of one compound left out; in the "
-    "table of compounds, each compound is one profile, the median of its treatments",
+    "_of_mechanism": "treatments of a mechanism among those of other mechanisms, pairs of one compound left out; in "
+    "the table of compounds, each compound is one profile, the median of its treatments",
 }
 """Ending of a column -> which rows its average precision looks for, and among which."""
 MEANINGS = {
