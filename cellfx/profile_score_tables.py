@@ -25,7 +25,7 @@ from cellfx.profiles.table import Profiles, whole
 FOLDER = "scores"
 """Of the workdir, with a folder for each variant and ``COLUMNS_FILE``."""
 COLUMNS_FILE = "columns.csv"
-LEVELS = ("wells", "treatments", "compounds", "mechanisms")
+LEVELS = ("wells", "treatments", "treatments_by_batch", "compounds", "mechanisms")
 OF_ROWS = {
     "replicate average precision": "average_precision_vs_treatments",
     "average precision": "average_precision_of_mechanism",
@@ -41,15 +41,22 @@ class Found(NamedTuple):
         of_treatments: scores of the T treatments that are compared.
         by_controls: average precision of wells among the negative controls of their plate, and its means over
             treatments; None where it was not computed.
+        across_batches: scores of the profiles of treatments in single batches; None likewise.
     """
 
     of_wells: Scores
     of_treatments: Scores
     by_controls: tuple[AveragePrecision, MeanAveragePrecision] | None
+    across_batches: Scores | None
 
 
 def make(
-    wells: Profiles, controls: np.ndarray, treated: Profiles, columns: Columns, found: Found
+    wells: Profiles,
+    controls: np.ndarray,
+    treated: Profiles,
+    by_batch: Profiles | None,
+    columns: Columns,
+    found: Found,
 ) -> dict[str, pl.DataFrame]:
     """A table for each of ``LEVELS`` that there is.
 
@@ -57,6 +64,7 @@ def make(
         wells: N rows.
         controls: (N,) bool.
         treated: T rows.
+        by_batch: the rows that ``found.across_batches`` are scores of.
         columns: of their metadata.
         found: their scores.
 
@@ -71,7 +79,9 @@ def make(
     }
     if columns.mechanism is not None:
         tables["mechanisms"] = _of_mechanisms(treated, columns, found)
-    return tables
+    if by_batch is not None and found.across_batches is not None:
+        _add_batches(tables, by_batch, columns, found.across_batches)
+    return {level: tables[level] for level in LEVELS if level in tables}
 
 
 def write(tables: Mapping[str, Mapping[str, pl.DataFrame]], workdir: Path) -> None:
@@ -170,6 +180,16 @@ def _of_mechanisms(treated: Profiles, columns: Columns, found: Found) -> pl.Data
         codes = scores.details["rules"].mechanisms
         parts.append(_keyed(metadata.select(by), codes, matching.groups, _resemblance(matching, "matching")))
     return _joined(table, parts, by)
+
+
+def _add_batches(tables: dict[str, pl.DataFrame], by_batch: Profiles, columns: Columns, scores: Scores) -> None:
+    """Adds the table of treatments by batch, and its means to those of treatments and mechanisms."""
+    rows = by_batch.metadata.hstack(_frame(_by_row(scores, len(by_batch.metadata))))
+    tables["treatments_by_batch"] = rows
+    share = pl.col("NSCB_right").mean().alias("NSCB")
+    for level, by in ("treatments", list(columns.treatment)), ("mechanisms", [columns.mechanism]):
+        if level in tables and "NSCB_right" in rows.columns:
+            tables[level] = _joined(tables[level], [rows.group_by(by).agg(share)], by)
 
 
 def _by_row(scores: Scores, num_rows: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from cellfx import profile_score_tables
+from cellfx import profile_batches, profile_score_tables
 from cellfx.profile_setting import Asked
 from cellfx.profiles import plate_identity, subsets
 from cellfx.profiles import scores as library
@@ -28,7 +28,7 @@ OF_WELLS = ("grit", "mp-values", "NSCB", "batch enrichment")
 OF_TREATMENTS = ("retrieval", "enrichment", "NSC", "percent matching")
 HEADLINES = (
     *("fraction retrieved", "mAP of replicates", "percent replicating"),
-    *(f"enrichment@{HEADLINE:g}", "precision@R", "NSC", "batch enrichment"),
+    *(f"enrichment@{HEADLINE:g}", "precision@R", "NSC", profile_batches.NSCB, "batch enrichment"),
 )
 """The scores that variants are compared by."""
 OF_SUBSETS = (f"enrichment@{HEADLINE:g}", "hits above chance")
@@ -46,12 +46,14 @@ class Variant(NamedTuple):
         wells: N wells, normalised (level 4); controls that only fit are not among them.
         controls: (N,) bool, negative controls.
         treated: one row for each treatment that is compared, without controls (level 5).
+        by_batch: the same of each batch by itself; None where there are no two batches.
     """
 
     name: str
     wells: Profiles
     controls: np.ndarray
     treated: Profiles
+    by_batch: Profiles | None = None
 
 
 class Subsets(NamedTuple):
@@ -124,6 +126,7 @@ def score(
     of_wells = library.score(variant.wells, variant.controls, columns, question.similarity, question.effort, wells)
     treated = columns._replace(batch=None)
     of_treatments = library.score(variant.treated, None, treated, question.similarity, effort, OF_TREATMENTS)
+    across = library.attempt(left_out, profile_batches.NSCB, profile_batches.score, variant.by_batch, columns, question)
     by_treatment, published, by_controls = None, {}, None
     if question.replicates:
         of_replicates = library.attempt(left_out, "fraction retrieved", replicates, variant, columns, question)
@@ -132,13 +135,20 @@ def score(
         left_out["replicates"] = "not asked for: got scores.replicates False, expected True; switch it on"
     found = {
         "num_treatments": len(variant.treated.features),
-        "scores": published | _numbers(of_wells, "wells") | _numbers(of_treatments, "treatments"),
-        "left_out": left_out | of_wells.left_out | of_treatments.left_out | parts.left_out,
+        "scores": published
+        | _numbers(of_wells, "wells")
+        | _numbers(of_treatments, "treatments")
+        | (_numbers(across, "treatments") if across else {}),
+        "left_out": left_out
+        | of_wells.left_out
+        | of_treatments.left_out
+        | parts.left_out
+        | (across.left_out if across else {}),
         "replicates": by_treatment,
         **_details(of_wells, of_treatments, effort),
         "subsets": {},
         "tables": profile_score_tables.make(
-            *variant[1:], columns, profile_score_tables.Found(of_wells, of_treatments, by_controls)
+            *variant[1:], columns, profile_score_tables.Found(of_wells, of_treatments, by_controls, across)
         ),
     }
     for name, rows in parts.chosen.items():

@@ -40,6 +40,8 @@ TERMS = {
     "mechanism.",
     "NSCB": "Not same compound or batch: share of the wells whose nearest well of another compound and another batch "
     "has their mechanism.",
+    "NSCB of treatments": "The same of treatments, each with a profile for each batch: share of these profiles whose "
+    "nearest one of another compound and another batch has their mechanism.",
     "unreachable rows": "Treatments (NSC) or wells (NSCB) that cannot be right, because nothing they may be compared "
     "with has their mechanism; they do not count.",
     "precision@k, recall@k": "Share of the k nearest treatments that match; share of all matches that are among the k "
@@ -61,7 +63,7 @@ OF_SCORES = {
     "match": "",
     "percent retrieved": ".*: percent retrieved",
     "mp-value": ".*mp-value",
-    "unreachable rows": "NSCB? unreachable",
+    "unreachable rows": "NSCB?( of treatments)? unreachable",
     "precision@k, recall@k": r"(precision|recall)@\d",
     "enrichment@.995": "enrichment@",
     "p": "",
@@ -78,8 +80,8 @@ def comparison(scores: Mapping[str, Mapping[str, Any]], similarity: str) -> Sect
     text = (
         "Replicates: wells of a treatment find each other before the negative controls of their plate (fraction "
         "retrieved, mAP), and resemble each other more than 95 % of random groups do (percent replicating).\n\n"
-        "Mechanisms: treatments of one mechanism find each other (precision@R, NSC); the enrichment is the odds ratio "
-        "of the 0.5 % most similar pairs.\n\n"
+        "Mechanisms: treatments of one mechanism find each other (precision@R, NSC), also in another batch "
+        "(NSCB of treatments); the enrichment is the odds ratio of the 0.5 % most similar pairs.\n\n"
         "Batch enrichment: how much likelier the most similar pairs of negative controls are to be of one batch; 1 is "
         "no batch effect, and larger is worse.\n\n"
         f"All scores compare profiles by their {similarity} similarity. The numbers at the top of the page and the "

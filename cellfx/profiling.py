@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cellfx import (
+    profile_batches,
     profile_controls,
     profile_notices,
     profile_page,
@@ -100,15 +101,17 @@ def make(
     with variant.told(f"variant {planned.name!r}"):
         fit = variant.fit(wells, controls.fitted, planned.steps, columns.plate_identity(), folder)
     normalised, judged = take(fit.wells, controls.scored), controls.judged[controls.scored]
-    treated, notices = summarise(normalised, judged, columns, settings, folder)
-    made = Variant(planned.name, normalised, judged, treated)
+    treated, by_batch, notices = summarise(normalised, judged, columns, settings, folder)
+    made = Variant(planned.name, normalised, judged, treated, by_batch)
     return made, profile_notices.of_steps(planned.name, fit, controls) + notices
 
 
 def summarise(
     wells: Profiles, controls: np.ndarray, columns: Columns, settings: Mapping[str, Any], folder: Path
-) -> tuple[Profiles, list[str]]:
-    """One profile for each treatment that is compared, without controls; written as level 5; and notices.
+) -> tuple[Profiles, Profiles | None, list[str]]:
+    """One profile for each treatment that is compared, without controls; written as level 5; the same of each batch.
+
+    Notices come third, and None in place of the second where there are no two batches.
 
     The section ``consensus`` goes to ``consensus.consensus``, the section ``compared`` to ``treatments.compared``.
 
@@ -127,7 +130,8 @@ def summarise(
     rules = settings.get("compared", {})
     treated = take(pooled, call(treatments.compared, "compared", rules, pooled.metadata, columns))
     write(treated, level_path(folder, variant.SCREEN, "consensus"))
-    return treated, profile_notices.of_treatments(int(np.sum(~named)), pooled.metadata, columns, rules)
+    by_batch = profile_batches.by_batch(take(others, named), treated, how, columns.batch)
+    return treated, by_batch, profile_notices.of_treatments(int(np.sum(~named)), pooled.metadata, columns, rules)
 
 
 def check_sections(settings: Mapping[str, Any]) -> None:

@@ -39,7 +39,9 @@ def variant():
     controls = wells.metadata["Metadata_Control"].to_numpy()
     pooled = consensus(take(wells, ~controls), COLUMNS.described())
     treated = take(pooled, (pooled.metadata["Metadata_Dose_um"] == 5.0).to_numpy())
-    return profile_scores.Variant("raw", wells, controls, treated)
+    by_batch = consensus(take(wells, ~controls), [*COLUMNS.described(), "Metadata_Batch"])
+    by_batch = take(by_batch, (by_batch.metadata["Metadata_Dose_um"] == 5.0).to_numpy())
+    return profile_scores.Variant("raw", wells, controls, treated, by_batch)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def value(scores, name):
 def test_scores_are_means_over_their_tables(found):
     scores, tables = found
     wells, treatments, compounds = (tables[level] for level in ("wells", "treatments", "compounds"))
-    assert [len(tables[level]) for level in profile_score_tables.LEVELS] == [4 * (18 + 12), 18, 9, 3]
+    assert [len(tables[level]) for level in profile_score_tables.LEVELS] == [4 * (18 + 12), 18, 18, 9, 3]
     known = {
         "fraction retrieved": treatments["retrieved_vs_controls"].mean(),
         "mAP of replicates": treatments["mean_average_precision_vs_controls"].mean(),
@@ -65,6 +67,7 @@ def test_scores_are_means_over_their_tables(found):
         "replicate average precision: percent retrieved": 100 * treatments["retrieved_vs_treatments"].mean(),
         "grit": wells["grit"].mean(),
         "NSCB": wells["NSCB_right"].mean(),
+        "NSCB of treatments": tables["treatments_by_batch"]["NSCB_right"].mean(),
         "NSC": treatments["NSC_right"].mean(),
         "precision@3": treatments["precision_at_3"].mean(),
         "precision@R": treatments["precision_at_R"].mean(),
@@ -104,6 +107,7 @@ def test_means_of_mechanisms_are_those_of_their_treatments(found):
         assert (row["num_treatments"], row["num_compounds"]) == (len(own), len(own))
         np.testing.assert_allclose(row["NSC"], own["NSC_right"].mean(), rtol=1e-12)
         np.testing.assert_allclose(row["precision_at_R"], own["precision_at_R"].mean(), rtol=1e-12)
+        np.testing.assert_allclose(row["NSCB"], own["NSCB"].mean(), rtol=1e-12)
 
 
 def test_files_are_read_back_and_columns_described(found, tmp_path):
