@@ -10,7 +10,7 @@ from cellfx.analysis import figures
 from cellfx.analysis.report import Table
 from cellfx.data.folder import nearest as nearest_name
 from cellfx.presentation import Figure
-from cellfx.profiles.nearest import neighbours_of
+from cellfx.profiles.nearest import neighbours_of, rows_named
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.table import Profiles
 
@@ -59,6 +59,22 @@ def nearest(treated: Profiles, columns: Columns, treatments: Sequence[str] = (),
             )
         )
     return pl.concat(parts)
+
+
+def check_treatments(treated: Profiles, columns: Columns, treatments: Sequence[str]) -> None:
+    """Looks whether treatments have the names that ``nearest`` is asked for.
+
+    Raises:
+        ValueError: the first that none has.
+    """
+    metadata = treated.metadata.select(_treatment(columns))
+    for name in treatments:
+        rows_named(metadata, TREATMENT, name)
+
+
+def names_of(treated: Profiles, columns: Columns) -> list[str]:
+    """Names (N,) of treatments, as ``nearest`` gives them."""
+    return treated.metadata.select(_treatment(columns)).to_series().to_list()
 
 
 def nearest_table(found: pl.DataFrame) -> Table:

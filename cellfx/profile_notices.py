@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cellfx.analysis import profile_charts
 from cellfx.profile_controls import Controls
 from cellfx.profiles import fitted, plate_identity, treatments
 from cellfx.profiles.screen_rules import Columns
@@ -31,7 +32,7 @@ def counted(wells: Profiles, controls: Controls, columns: Columns) -> str:
 
 
 def of_wells(wells: Profiles, controls: Controls, columns: Columns, features: str | None) -> list[str]:
-    """Plates without a negative control, and columns that became features and hardly are any.
+    """Plates without a negative control, wells without a place, and columns that became features and hardly are any.
 
     Args:
         wells: N rows.
@@ -49,6 +50,14 @@ def of_wells(wells: Profiles, controls: Controls, columns: Columns, features: st
             f"{', '.join(plates[:3])}{' ...' if len(plates) > 3 else ''}; what compares with the controls of a plate "
             "leaves them out"
         )
+    if columns.well in wells.metadata.columns:
+        placed = profile_charts.has_place(wells.metadata[columns.well])
+        if placed.any() and not placed.all():
+            names = wells.metadata[columns.well].filter(pl.Series(~placed)).unique(maintain_order=True).to_list()
+            found.append(
+                f"no place on a plate for {_number(int(np.sum(~placed)), 'well')}, named {few(names)} in "
+                f"{columns.well}; maps of plates leave them out"
+            )
     doubtful = [name for name in wells.names if NO_FEATURE.search(name)]
     if doubtful and features is None:
         found.append(

@@ -1,17 +1,19 @@
 """The page that compares variants of profiles: tables, curves, confusion, batches, plates and clusters."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from cellfx import profile_tables
+from cellfx import profile_pictures, profile_tables
 from cellfx.analysis import charts, profile_charts
-from cellfx.analysis.report import Card, Section, report
+from cellfx.analysis.report import Card, Picture, Section, Table, report
 from cellfx.data.strips import read_strips
 from cellfx.presentation import Figure, save, versions
-from cellfx.profile_neighbours import KERNEL, cell_files, nearest, nearest_galleries, nearest_table
+from cellfx.profile_neighbours import KERNEL, cell_files, names_of, nearest, nearest_galleries, nearest_table
 from cellfx.profile_pictures import clustering, plate_maps, strength_maps, treatment_map
 from cellfx.profile_scores import Variant, headline
 from cellfx.profile_setting import Asked, Pictures
@@ -19,10 +21,15 @@ from cellfx.profiles import reading
 from cellfx.profiles.components import principal_components
 from cellfx.profiles.mechanisms import mechanism_correlations
 from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.table import Profiles
 from cellfx.settings import write_whole
 
 MAX_CLUSTERED, MAX_FEATURES, MAX_CONFUSED, LETTERS = 400, 40, 24, 28
 """Treatments, features and mechanisms that a figure can show, and letters of a mechanism among many."""
+UNKNOWN = "unknown"
+"""What stands for a batch that is missing."""
+Draw = Callable[..., list[Picture]]
+"""Name, function, its arguments -> pictures; see ``_drawer``."""
 CURVES = {
     "enrichment": (
         "percentiles",
@@ -57,8 +64,10 @@ def write(
     wanted: Pictures,
     settings: Mapping[str, Any],
     workdir: Path,
-) -> Path:
+) -> tuple[Path, dict[str, str]]:
     """Writes report.html and its figures; the last variant is the one whose pictures are shown.
+
+    A picture that cannot be drawn is left out, and the page says why.
 
     Args:
         variants: what became of the wells, in order.
@@ -70,28 +79,39 @@ def write(
         workdir: of the run.
 
     Returns:
-        The page.
+        page: its path.
+        left_out: what it goes without -> why.
     """
-    shown = variants[-1]
-    compared = profile_tables.comparison(scores, question.similarity)
+    shown, left_out = variants[-1], {}
+    draw = _drawer(left_out, workdir)
+    treated = profile_pictures.correlated(shown.treated, left_out)
+    parts = {
+        "Mechanisms": _of_mechanisms(scores, shown, columns, draw),
+        "Batches": _of_batches(variants, columns, draw),
+        "Plates": _of_plates(shown, columns, wanted, draw, left_out),
+        "Treatments": _of_treatments(treated, shown.name, columns, wanted, draw),
+        "Neighbours": _neighbours(treated, columns, wanted, draw, left_out),
+    }
+    compared = profile_tables.comparison(scores, question.similarity, left_out)
     certain = profile_tables.certainty(scores, question.effort.num_permutations)
     sections = [part for part in (compared, certain, profile_tables.subsets(scores)) if part]
-    of_plates = plate_maps(shown.wells, columns, wanted.plates, wanted.by_plate, shown.name)
-    parts = {
-        "Mechanisms": _of_mechanisms(scores, shown, columns),
-        "Batches": _of_batches(variants, columns),
-        "Plates": strength_maps(shown.wells, columns, shown.name) + of_plates,
-        "Treatments": _of_treatments(shown, columns, wanted),
-    }
     texts = _texts(scores[shown.name], shown, question)
-    sections += [Section(title, texts[title], save(drawn, workdir)) for title, drawn in parts.items() if drawn]
-    if wanted.nearest:
-        sections.append(_neighbours(shown, columns, wanted, workdir))
+    sections += [Section(title, texts[title], drawn) for title, drawn in parts.items() if drawn]
     sections.append(profile_tables.glossary(scores))
     subtitle = f"{workdir.name} · {len(shown.wells.features):,} wells, {len(shown.treated.features):,} treatments"
     text = report("Treatment profiles", sections, _cards(scores, shown.name), subtitle, settings, versions())
     write_whole(workdir / "report.html", text.encode())
-    return workdir / "report.html"
+    return workdir / "report.html", left_out
+
+
+def _drawer(left_out: dict[str, str], workdir: Path) -> Draw:
+    """Draws and saves what a function gives, a figure, several or None; says so in ``left_out`` where it cannot."""
+
+    def saved(make: Callable[..., Any], *args: Any) -> list[Picture]:
+        figures = make(*args)
+        return save([figures] if isinstance(figures, Figure) else figures or [], workdir)
+
+    return lambda name, make, *args: profile_pictures.attempt(left_out, name, saved, make, *args) or []
 
 
 def _cards(scores: Mapping[str, Mapping[str, Any]], name: str) -> list[Card]:
@@ -122,6 +142,8 @@ def _texts(scores: Mapping[str, Any], shown: Variant, question: Asked) -> dict[s
         "Plates": f"Values of wells in their places. Features are those of {last}, and not as they were measured. What "
         "follows rows or columns comes from the place, unless treatments are laid out in rows or columns too.",
         "Treatments": treatments,
+        "Neighbours": "The treatments whose profiles have the largest Pearson correlation with those of some others, "
+        f"in {last}; one treatment of each of the largest mechanisms where none is named.",
     }
 
 
@@ -136,23 +158,35 @@ def _of_kernel(similarity: str) -> str:
     )
 
 
-def _of_mechanisms(scores: Mapping[str, Mapping[str, Any]], shown: Variant, columns: Columns) -> list[Figure]:
+def _of_mechanisms(
+    scores: Mapping[str, Mapping[str, Any]], shown: Variant, columns: Columns, draw: Draw
+) -> list[Picture]:
     if columns.mechanism is None:
         return []
     curves = {name: each["curves"] for name, each in scores.items()}
     drawn = [
-        Figure(name, figure, f"{kind[2]}, a line for each variant")
+        picture
         for name, kind in CURVES.items()
-        if (figure := _curves(curves, *kind))
+        for picture in draw(f"curves of {kind[2]}", functools.partial(_curves, curves, name, *kind))
     ]
-    confusion = scores[shown.name].get("confusion")
-    if confusion and len(confusion["mechanisms"]) <= MAX_CONFUSED:
-        title = f"Mechanism of the nearest other compound, {shown.name}"
-        names = [profile_charts.short(name, LETTERS) for name in confusion["mechanisms"]]
-        figure = charts.confusion(np.array(confusion["counts"]), names, title, "treatments")
-        drawn.append(Figure("confusion", figure, title))
+    drawn += draw("confusion of mechanisms", _confusion, scores[shown.name].get("confusion"), shown.name)
+    return drawn + draw("features against mechanisms", _features, shown, columns)
+
+
+def _confusion(confusion: Mapping[str, Any] | None, variant: str) -> Figure | None:
+    """Mechanisms of the nearest treatments; None where they are too many, or not known."""
+    if not confusion or len(confusion["mechanisms"]) > MAX_CONFUSED:
+        return None
+    title = f"Mechanism of the nearest other compound, {variant}"
+    names = [profile_charts.short(name, LETTERS) for name in confusion["mechanisms"]]
+    figure = charts.confusion(np.array(confusion["counts"]), names, title, "treatments")
+    return Figure("confusion", figure, title)
+
+
+def _features(shown: Variant, columns: Columns) -> Figure | None:
+    """The strongest features against mechanisms; None where there are no two."""
     if shown.treated.metadata[columns.mechanism].drop_nulls().n_unique() < 2:
-        return drawn
+        return None
     related, strongest = mechanism_correlations(shown.treated, columns.mechanism), slice(0, MAX_FEATURES)
     note = f"Correlation of the {len(related.features[strongest])} strongest features with each mechanism."
     figure = profile_charts.heatmap(
@@ -162,51 +196,91 @@ def _of_mechanisms(scores: Mapping[str, Mapping[str, Any]], shown: Variant, colu
         f"Features against mechanisms, {shown.name}",
         note,
     )
-    return [*drawn, Figure("mechanism_features", figure, note)]
+    return Figure("mechanism_features", figure, note)
 
 
 def _curves(
     found: Mapping[str, Mapping[str, Any]],
+    figure: str,
     x: str,
     y: str,
     title: str,
     note: str,
     names: tuple[str, str],
     level: float | None,
-) -> Any:
+) -> Figure | None:
     """A figure of the variants that have such a curve; None where none has."""
     lines = {name: (np.array(each[x]), np.array(each[y])) for name, each in found.items() if x in each}
-    return profile_charts.curves(lines, title, note, *names, level=level) if lines else None
+    if not lines:
+        return None
+    drawn = profile_charts.curves(lines, title, note, *names, level=level)
+    return Figure(figure, drawn, f"{title}, a line for each variant")
 
 
-def _of_batches(variants: Sequence[Variant], columns: Columns) -> list[Figure]:
+def _of_batches(variants: Sequence[Variant], columns: Columns, draw: Draw) -> list[Picture]:
+    first_and_last = enumerate(variants[:: max(len(variants) - 1, 1)])
+    return [
+        picture
+        for number, variant in first_and_last
+        for picture in draw(f"wells by batch, {variant.name}", _batches, number, variant, columns)
+    ]
+
+
+def _batches(number: int, variant: Variant, columns: Columns) -> Figure:
     column = columns.batch or columns.plate
-    drawn = []
-    for variant in variants[:: max(len(variants) - 1, 1)]:
-        found = principal_components(variant.wells.features)
-        groups = variant.wells.metadata[column].cast(str).to_list()
-        title = f"Wells by {column.removeprefix('Metadata_').lower()}, {variant.name}"
-        figure = profile_charts.components(found.projected, found.explained, groups, title)
-        drawn.append(Figure(f"components_{len(drawn)}", figure, title))
+    found = principal_components(variant.wells.features)
+    groups = variant.wells.metadata[column].cast(str).fill_null(UNKNOWN).to_list()
+    title = f"Wells by {column.removeprefix('Metadata_').lower()}, {variant.name}"
+    figure = profile_charts.components(found.projected, found.explained, groups, title)
+    return Figure(f"components_{number}", figure, title)
+
+
+def _of_plates(
+    shown: Variant, columns: Columns, wanted: Pictures, draw: Draw, left_out: dict[str, str]
+) -> list[Picture]:
+    if columns.well is None:
+        return []
+    wells = profile_pictures.attempt(left_out, "maps of plates", profile_pictures.placed, shown.wells, columns)
+    if wells is None:
+        return []
+    drawn = draw("maps of strength and cell counts", strength_maps, wells, columns, shown.name)
+    first = 0
+    for name in wanted.plates:
+        what = f"plate map of {name}"
+        if name in shown.dropped:
+            left_out[what] = f"variant {shown.name!r} dropped this feature: {shown.dropped[name]}"
+            continue
+        found = draw(what, plate_maps, wells, columns, [name], wanted.by_plate, shown.name, first)
+        drawn, first = drawn + found, first + len(found)
     return drawn
 
 
-def _neighbours(shown: Variant, columns: Columns, wanted: Pictures, workdir: Path) -> Section:
-    found = nearest(shown.treated, columns, wanted.treatments, wanted.nearest)
+def _neighbours(
+    treated: Profiles, columns: Columns, wanted: Pictures, draw: Draw, left_out: dict[str, str]
+) -> list[Picture | Table]:
+    """The table of neighbours, and pictures of their cells."""
+    named = [name for name in wanted.treatments if name in names_of(treated, columns)]
+    if not wanted.nearest or not len(treated.features) or len(named) == 0 < len(wanted.treatments):
+        return []
+    found = profile_pictures.attempt(left_out, "neighbours", nearest, treated, columns, named, wanted.nearest)
+    if found is None:
+        return []
     galleries = []
     if wanted.cells is not None:
-        names = dict.fromkeys([*found["treatment"], *found["neighbour"]])
-        files = cell_files(reading.scan(wanted.cells), columns, list(names))
-        galleries = nearest_galleries(found, read_strips(files, wanted.root))
-    text = (
-        "The treatments whose profiles have the largest Pearson correlation with those of some others, in the last "
-        f"variant, {shown.name}; one treatment of each of the largest mechanisms where none is named."
-    )
-    return Section("Neighbours", text, [nearest_table(found), *save(galleries, workdir)])
+        galleries = draw("cells of neighbours", _galleries, found, columns, wanted)
+    return [nearest_table(found), *galleries]
 
 
-def _of_treatments(shown: Variant, columns: Columns, wanted: Pictures) -> list[Figure]:
-    drawn = [treatment_map(shown.treated, columns, variant=shown.name)] if wanted.map else []
-    if len(shown.treated.features) > MAX_CLUSTERED:
+def _galleries(found: pl.DataFrame, columns: Columns, wanted: Pictures) -> list[Figure]:
+    names = dict.fromkeys([*found["treatment"], *found["neighbour"]])
+    files = cell_files(reading.scan(wanted.cells), columns, list(names))
+    return nearest_galleries(found, read_strips(files, wanted.root))
+
+
+def _of_treatments(treated: Profiles, variant: str, columns: Columns, wanted: Pictures, draw: Draw) -> list[Picture]:
+    if not len(treated.features):
+        return []
+    drawn = draw("map of treatments", treatment_map, treated, columns, 0, variant) if wanted.map else []
+    if len(treated.features) > MAX_CLUSTERED:
         return drawn
-    return [*drawn, clustering(shown.treated, columns, shown.name)]
+    return drawn + draw("clustering of treatments", clustering, treated, columns, variant)

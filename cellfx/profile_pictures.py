@@ -1,6 +1,12 @@
-"""Pictures of treatments and plates: a map, a clustering, and any column on its plate."""
+"""Pictures of treatments and plates: a map, a clustering, and any column on its plate.
 
-from collections.abc import Sequence
+What a config asks for and no table could give is refused before anything is scored. What a table cannot give after all
+is left out of the page with its reason (``attempt``): a picture keeps no run from its report.
+"""
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -8,40 +14,96 @@ import polars as pl
 from cellfx.analysis import profile_charts, treatment_charts
 from cellfx.data.folder import nearest as nearest_name
 from cellfx.presentation import Figure
-from cellfx.profile_neighbours import KERNEL, check_cells, nearest
+from cellfx.profile_neighbours import KERNEL, check_cells, check_treatments
 from cellfx.profile_setting import Pictures
 from cellfx.profiles import plate_identity, reading
 from cellfx.profiles.screen_rules import Columns
-from cellfx.profiles.similarity import prepare
-from cellfx.profiles.table import METADATA, Profiles
+from cellfx.profiles.similarity import defined, prepare
+from cellfx.profiles.table import METADATA, Profiles, few, take
 
 CELL_COUNT = "Metadata_Cell_Count"
 PERPLEXITY = 30.0
 """Neighbours that t-SNE keeps together; what scikit-learn takes, and van der Maaten and Hinton 2008 call robust."""
 
 
-def check(wells: Profiles, treated: Profiles, columns: Columns, wanted: Pictures) -> None:
-    """Looks whether what is wanted can be drawn, so that this is known before the scores are computed.
+def check(
+    wells: Profiles, treated: Profiles, columns: Columns, wanted: Pictures, dropped: Mapping[str, str] | None = None
+) -> None:
+    """Looks whether what is wanted is there at all, so that this is known before the scores are computed.
 
     Args:
         wells: N wells.
         treated: treatments that are compared.
         columns: of the metadata.
         wanted: pictures.
+        dropped: features that the variant left out -> why; asking for them is no mistake.
 
     Raises:
-        ValueError: as ``nearest``, ``check_cells``, ``treatment_map`` and ``plate_maps``.
+        ValueError: as ``check_treatments``, ``check_cells`` and ``plate_maps``.
     """
     if wanted.nearest:
-        nearest(treated, columns, wanted.treatments, wanted.nearest)
+        check_treatments(treated, columns, wanted.treatments)
     if wanted.nearest and wanted.cells is not None:
         check_cells(reading.scan(wanted.cells), columns)
-    if wanted.map:
-        _comparable(treated)
     if wanted.plates:
         _check_wells(columns)
     for name in wanted.plates:
-        _values(wells, name)
+        if name not in (dropped or {}):
+            _values(wells, name)
+
+
+def attempt(left_out: dict[str, str], name: str, compute: Callable[..., Any], *args: Any) -> Any:
+    """What a part of the page needs; where that cannot be had, the page goes without the part.
+
+    Args:
+        left_out: gets the reason where there is none, by the name.
+        name: of the part.
+        compute: gives it.
+        *args: of ``compute``.
+
+    Returns:
+        The result, or None. The traceback of a defect is printed.
+    """
+    try:
+        return compute(*args)
+    except Exception as error:
+        left_out[name] = " ".join(str(error).split())
+        if not (isinstance(error, ValueError | OSError) and ": got " in left_out[name]):
+            traceback.print_exc()
+            left_out[name] = f"a defect of cellfx, please report it: {type(error).__name__}: {left_out[name]}"
+        return None
+
+
+def correlated(treated: Profiles, left_out: dict[str, str]) -> Profiles:
+    """Treatments that have a Pearson correlation, by which pictures compare; how many have none is said.
+
+    Args:
+        treated: N treatments; euclidean similarities take all, cosines also constant profiles.
+        left_out: gets how many there are not in the pictures.
+    """
+    rows = defined(treated.features, KERNEL)
+    if not rows.all():
+        left_out["some treatments in pictures of treatments"] = (
+            f"{int(np.sum(~rows)):,} of {len(rows):,} have a profile that is constant over its features, such as one "
+            f"of zeros, which has no {KERNEL.title()} correlation"
+        )
+    return take(treated, rows)
+
+
+def placed(wells: Profiles, columns: Columns) -> Profiles:
+    """Wells whose names say where on a plate they lie.
+
+    Raises:
+        ValueError: none does.
+    """
+    rows = profile_charts.has_place(wells.metadata[columns.well])
+    if not rows.any():
+        names = [str(name) for name in wells.metadata[columns.well].unique(maintain_order=True)]
+        raise ValueError(
+            f"no map of a plate without places: got {few(names)} in {columns.well}, expected such as B07, b7, B007, "
+            "B-07 or r02c07; rename the wells, or set columns.well to None"
+        )
+    return take(wells, rows)
 
 
 def treatment_map(treated: Profiles, columns: Columns, seed: int = 0, variant: str = "") -> Figure:
@@ -109,7 +171,7 @@ def strength_maps(wells: Profiles, columns: Columns, variant: str = "") -> list[
     title, unit = _named("How far wells lie from the origin", variant), "root mean square of the features"
     shown = {"strength": (strength, title, unit)}
     if CELL_COUNT in wells.metadata.columns:
-        shown["cell_count"] = (wells.metadata[CELL_COUNT].to_numpy(), "Cells in wells", "cells")
+        shown["cell_count"] = (_values(wells, CELL_COUNT), "Cells in wells", "cells")
     note, names = layout_note(wells.metadata, columns), wells.metadata[columns.well].to_list()
     return [
         Figure(f"plate_{name}", profile_charts.plate_map(names, values, title, unit, note=note), title)
@@ -127,7 +189,12 @@ def layout_note(metadata: pl.DataFrame, columns: Columns) -> str:
 
 
 def plate_maps(
-    wells: Profiles, columns: Columns, names: Sequence[str], by_plate: bool = False, variant: str = ""
+    wells: Profiles,
+    columns: Columns,
+    names: Sequence[str],
+    by_plate: bool = False,
+    variant: str = "",
+    first: int = 0,
 ) -> list[Figure]:
     """Columns of numbers as colours of wells in their places.
 
@@ -137,6 +204,7 @@ def plate_maps(
         names: features or columns of metadata, with or without ``Metadata_``.
         by_plate: one figure for each plate, all of a column on one scale; otherwise one of the mean over plates.
         variant: whose values the features are, for the title.
+        first: number of the first figure.
 
     Returns:
         Figures by column, then plate in the order of their first wells. A well without a finite value is grey; values
@@ -161,7 +229,7 @@ def plate_maps(
                 places, ends = wells.metadata[columns.well][rows], limits if by_plate else None
                 note = "" if by_plate else layout_note(wells.metadata[rows], columns)
                 figure = profile_charts.plate_map(places, values[rows], title, unit, limits[0] < 0, ends, note)
-                drawn.append(Figure(f"plate_map_{len(drawn)}", figure, title))
+                drawn.append(Figure(f"plate_map_{first + len(drawn)}", figure, title))
     return drawn
 
 
@@ -191,12 +259,14 @@ def _values(wells: Profiles, name: str) -> np.ndarray:
     if name in wells.names:
         values = wells.features[:, wells.names.index(name)]
     elif (column := table.get(name.removeprefix(METADATA))) is not None:
-        if not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
+        numbers = column.str.strip_chars() if column.dtype == pl.String else column
+        numbers = numbers.cast(pl.Float64, strict=False) if _castable(column) else numbers.clear(len(column))
+        if numbers.null_count() == len(numbers) > column.null_count():
             raise ValueError(
                 f"no numbers to draw on a plate: got {column.dtype} in {name!r}, expected a column of numbers; choose "
                 "another"
             )
-        values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        values = numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
     else:
         raise ValueError(
             f"no column to draw on a plate: got {name!r}, expected a feature or column of metadata; "
@@ -205,3 +275,8 @@ def _values(wells: Profiles, name: str) -> np.ndarray:
     if not np.isfinite(values).any():
         raise ValueError(f"nothing to draw on a plate: got no finite value in {name!r}, expected some; leave it out")
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _castable(column: pl.Series) -> bool:
+    """Whether values may be numbers, also as text: metadata of a csv file are text."""
+    return column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.String, pl.Null)

@@ -6,6 +6,7 @@ mean average precision of replicates as JUMP publishes it: against the negative 
 
 import functools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from cellfx.profiles.pairs import encode
 from cellfx.profiles.resampling import Interval, bootstrap_interval, p_value
 from cellfx.profiles.scoring import HEADLINE, Effort, Scores
 from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.similarity import check_telling
 from cellfx.profiles.table import Profiles, take
 
 OF_REPLICATES = ("replicates", "percent replicating", "reproducibility")
@@ -47,6 +49,7 @@ class Variant(NamedTuple):
         controls: (N,) bool, negative controls.
         treated: one row for each treatment that is compared, without controls (level 5).
         by_batch: the same of each batch by itself; None where there are no two batches.
+        dropped: features that its steps left out -> why.
     """
 
     name: str
@@ -54,6 +57,17 @@ class Variant(NamedTuple):
     controls: np.ndarray
     treated: Profiles
     by_batch: Profiles | None = None
+    dropped: Mapping[str, str] = MappingProxyType({})
+
+
+def check(variant: Variant, question: Asked) -> None:
+    """Looks whether profiles can be compared at all, before anything is scored.
+
+    Raises:
+        ValueError: as ``similarity.check_telling``.
+    """
+    for rows in (variant.wells, variant.treated):
+        check_telling(rows, question.similarity)
 
 
 class Subsets(NamedTuple):
@@ -78,9 +92,14 @@ def find_subsets(variant: Variant, columns: Columns, question: Asked) -> Subsets
         variant: whose profiles say how strong a phenotype is; the thesis takes spherized ones.
         columns: of the metadata.
         question: how large subsets are.
+
+    Returns:
+        None without a column of mechanisms, which all scores of subsets need.
     """
     treated, controls = variant.treated, take(variant.wells, variant.controls)
     chosen, left_out = {}, {}
+    if columns.mechanism is None:
+        return Subsets({}, {"subsets": library.NO_MECHANISMS})
     features = np.concatenate([treated.features, controls.features])
     number = np.arange(len(features))
     both = Profiles(features, treated.names, pl.DataFrame({"treatment": number}))
@@ -90,14 +109,13 @@ def find_subsets(variant: Variant, columns: Columns, question: Asked) -> Subsets
     strong = library.attempt(left_out, "strong phenotype", find, both, is_control, "treatment")
     if strong is not None:
         chosen.update({"strong phenotype": strong[~is_control], "weak phenotype": ~strong[~is_control]})
-    if columns.mechanism is not None:
-        count, mechanisms = question.num_top_mechanisms, treated.metadata[columns.mechanism].drop_nulls().n_unique()
-        top = subsets.top_mechanisms(treated.metadata, columns.mechanism, columns.compound, count)
-        if mechanisms > count:
-            known = treated.metadata[columns.mechanism].is_not_null().to_numpy()
-            chosen.update({f"top {count} mechanisms": top, "other mechanisms": known & ~top})
-        else:
-            left_out[f"top {count} mechanisms"] = f"they are all: got {mechanisms}, expected more than {count}"
+    count, mechanisms = question.num_top_mechanisms, treated.metadata[columns.mechanism].drop_nulls().n_unique()
+    top = subsets.top_mechanisms(treated.metadata, columns.mechanism, columns.compound, count)
+    if mechanisms > count:
+        known = treated.metadata[columns.mechanism].is_not_null().to_numpy()
+        chosen.update({f"top {count} mechanisms": top, "other mechanisms": known & ~top})
+    else:
+        left_out[f"top {count} mechanisms"] = f"they are all: got {mechanisms}, expected more than {count}"
     empty = [name for name, rows in chosen.items() if not rows.any()]
     left_out |= dict.fromkeys(empty, "no treatment is left: got 0, expected 1 or more")
     return Subsets({name: rows for name, rows in chosen.items() if rows.any()}, left_out)
@@ -148,7 +166,7 @@ def score(
         **_details(of_wells, of_treatments, effort),
         "subsets": {},
         "tables": profile_score_tables.make(
-            *variant[1:], columns, profile_score_tables.Found(of_wells, of_treatments, by_controls, across)
+            *variant[1:5], columns, profile_score_tables.Found(of_wells, of_treatments, by_controls, across)
         ),
     }
     for name, rows in parts.chosen.items():

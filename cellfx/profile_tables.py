@@ -71,8 +71,16 @@ OF_SCORES = {
 """Term -> pattern of the start of scores that need it; a term that is not here is the name of its score."""
 
 
-def comparison(scores: Mapping[str, Mapping[str, Any]], similarity: str) -> Section:
-    """The headlines of every variant, in one table, and what is to be noticed of variants."""
+def comparison(
+    scores: Mapping[str, Mapping[str, Any]], similarity: str, not_shown: Mapping[str, str] | None = None
+) -> Section:
+    """The headlines of every variant, in one table, what is to be noticed of variants, and pictures that are not there.
+
+    Args:
+        scores: of every variant.
+        similarity: that they compare by.
+        not_shown: what the page goes without -> why.
+    """
     found = {name: headline(each) for name, each in scores.items()}
     measures = list(dict.fromkeys(measure for row in found.values() for measure in row))
     rows = [(name, *(row.get(measure, ABSENT) for measure in measures)) for name, row in found.items()]
@@ -90,7 +98,9 @@ def comparison(scores: Mapping[str, Mapping[str, Any]], similarity: str) -> Sect
         "unlike each other, and scores that compare with them say less than they seem to; controls.held_out judges by "
         "others."
     )
-    return Section("Variants", text, [Table(("variant", *measures), rows, caption, SOURCE), *_notices(scores)])
+    missing = [Table(("left out", "why"), list(not_shown.items()), "What this page does not show")] if not_shown else []
+    parts = [Table(("variant", *measures), rows, caption, SOURCE), *_notices(scores), *missing]
+    return Section("Variants", text, parts)
 
 
 def certainty(scores: Mapping[str, Mapping[str, Any]], num_permutations: int) -> Section:

@@ -17,6 +17,8 @@ from cellfx.settings import call, check_call
 
 def read_columns(given: Mapping[str, Any]) -> Columns:
     """The config section ``columns``; a treatment of one column may be its name alone."""
+    treatment = given.get("treatment")
+    given = {**given, "treatment": [treatment]} if isinstance(treatment, str) else given
     columns = call(Columns, "columns", given)
     return columns._replace(treatment=fitted.columns(columns.treatment))
 

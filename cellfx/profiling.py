@@ -25,10 +25,12 @@ from cellfx import (
 from cellfx.experiment import say
 from cellfx.profile_controls import Controls
 from cellfx.profile_scores import Variant
+from cellfx.profile_setting import Asked
 from cellfx.profile_steps import Planned
 from cellfx.profile_wells import read_columns, read_wells
 from cellfx.profiles import consensus, treatments, variant
 from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.select import Selection
 from cellfx.profiles.table import Profiles, level_path, take, write
 from cellfx.settings import Config, call, locked, nearest, to_dict, write_whole
 
@@ -68,12 +70,12 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         write_whole(workdir / "config.json", json.dumps(settings, indent=2).encode())
         made, notices = [], {}
         for planned in variants:
-            one, own = make(planned, wells, controls, columns, settings, workdir)
+            one, own = make(planned, wells, controls, columns, question, settings, workdir)
             made.append(one)
             notices[one.name] = of_wells + own
         for notice in dict.fromkeys(line for lines in notices.values() for line in lines):
             say(notice)
-        profile_pictures.check(made[-1].wells, made[-1].treated, columns, wanted)
+        profile_pictures.check(made[-1].wells, made[-1].treated, columns, wanted, made[-1].dropped)
         parts, scores, tables = profile_scores.find_subsets(made[-1], columns, question), {}, {}
         for one, planned in zip(made, variants, strict=True):
             with variant.told(f"variant {one.name!r}"):
@@ -84,7 +86,10 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
             say(f"{one.name}: {', '.join(words)}")
         profile_score_tables.write(tables, workdir)
         write_whole(workdir / "scores.json", json.dumps(profile_scores.plain(scores), indent=1).encode())
-        say(f"report: {profile_page.write(made, scores, columns, question, wanted, settings, workdir)}")
+        page, left_out = profile_page.write(made, scores, columns, question, wanted, settings, workdir)
+        for name, reason in left_out.items():
+            say(f"left out of the page: {name}; {reason}")
+        say(f"report: {page}")
     return scores
 
 
@@ -93,6 +98,7 @@ def make(
     wells: Profiles,
     controls: Controls,
     columns: Columns,
+    question: Asked,
     settings: Mapping[str, Any],
     workdir: Path,
 ) -> tuple[Variant, list[str]]:
@@ -102,7 +108,10 @@ def make(
         fit = variant.fit(wells, controls.fitted, planned.steps, columns.plate_identity(), folder)
     normalised, judged = take(fit.wells, controls.scored), controls.judged[controls.scored]
     treated, by_batch, notices = summarise(normalised, judged, columns, settings, folder)
-    made = Variant(planned.name, normalised, judged, treated, by_batch)
+    dropped = {name: why for part in fit.fitted if isinstance(part, Selection) for name, why in part.dropped.items()}
+    made = Variant(planned.name, normalised, judged, treated, by_batch, dropped)
+    with variant.told(f"variant {planned.name!r}"):
+        profile_scores.check(made, question)
     return made, profile_notices.of_steps(planned.name, fit, controls) + notices
 
 

@@ -47,8 +47,18 @@ def variant(name):
 
 def written(scores, workdir, **asked):
     variants = [variant(name) for name in scores]
-    page = profile_page.write(variants, scores, COLUMNS, Asked(**asked), Pictures(), {}, workdir)
+    page, _ = profile_page.write(variants, scores, COLUMNS, Asked(**asked), Pictures(), {}, workdir)
     return page.read_text()
+
+
+def figures(name, make, *args):
+    """Figures in place of the pictures that a page has of them."""
+    found = make(*args)
+    return [] if found is None else [found]
+
+
+def of_mechanisms(scores):
+    return profile_page._of_mechanisms({"raw": scores}, variant("raw"), COLUMNS, figures)
 
 
 def cells(table):
@@ -89,7 +99,7 @@ def test_infinite_odds_are_explained_where_they_stand(tmp_path):
         assert [profile_tables.INFINITE in table.caption for table in parts] == [explained] * 2
         assert ["some of the draws" in table.caption for table in parts] == [False, explained]
     assert profile_page._cards({"raw": scored(np.inf)}, "raw")[0].note == "raw; odds without limit, see Variants"
-    drawn = profile_page._of_mechanisms({"raw": scored(np.inf)}, variant("raw"), COLUMNS)
+    drawn = of_mechanisms(scored(np.inf))
     note = drawn[0].drawn.texts[1].get_text().replace("\n", " ")
     assert note.endswith(
         "infinite where all above it match, or all matches are above it. Triangles on the upper edge: infinite."
@@ -137,12 +147,12 @@ def test_a_figure_that_would_be_too_large_is_said_to_be_left_out(monkeypatch):
         texts = profile_page._texts(scores, variant("raw"), Asked())
         assert ("as there are more than 24 mechanisms" in texts["Mechanisms"]) == left_out
         assert "clustering is left out, as there are more than 11" in texts["Treatments"]
-        names = [each.name for each in profile_page._of_mechanisms({"raw": scores}, variant("raw"), COLUMNS)]
+        names = [each.name for each in of_mechanisms(scores)]
         assert ("confusion" in names) != left_out
-    assert profile_page._of_treatments(variant("raw"), COLUMNS, Pictures()) == []
+    assert profile_page._of_treatments(variant("raw").treated, "raw", COLUMNS, Pictures(), figures) == []
 
 
 def test_the_confusion_counts_treatments():
-    drawn = profile_page._of_mechanisms({"raw": scored()}, variant("raw"), COLUMNS)
+    drawn = of_mechanisms(scored())
     (confusion,) = [each.drawn for each in drawn if each.name == "confusion"]
     assert "number of treatments" in confusion.texts[1].get_text().replace("\n", " ")

@@ -42,7 +42,9 @@ SETTINGS = {
     "ytick.labelsize": LABEL_POINTS,
     "legend.frameon": False,
     "legend.fontsize": LABEL_POINTS,
+    "text.parse_math": False,
 }
+"""Names of treatments and mechanisms are text as they stand, also where they have dollar signs."""
 
 
 class Canvas(NamedTuple):
@@ -102,6 +104,14 @@ def to_png(figure: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor=PAPER, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def logarithmic(axis: Any) -> None:
+    """Plain numbers on an axis (of Matplotlib) whose scale is logarithmic; its own are mathematical text."""
+    from matplotlib.ticker import LogFormatter
+
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
 
 
 def composite(images: np.ndarray) -> np.ndarray:

@@ -14,11 +14,14 @@ from cellfx.analysis.figures import (
     MUTED,
     PAPER,
     canvas,
+    logarithmic,
     place,
     style,
 )
 
 WIDTH, HEIGHT = 7.0, 2.6
+ROWS, COLUMNS = 32, 48
+"""Of the largest plate, that of 1,536 wells."""
 MAX_NAMED, LETTERS = 100, 44
 """Treatments whose names can still be read in a clustering map, and how much of a name is written."""
 _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
@@ -31,7 +34,7 @@ def curves(
     x_name: str,
     y_name: str,
     level: float | None = None,
-    logarithmic: bool = False,
+    log_y: bool = False,
 ) -> Any:
     """One line per variant; earlier ones are thicker, so that they show where a later one covers them.
 
@@ -42,7 +45,7 @@ def curves(
         x_name: of the horizontal axis.
         y_name: of the vertical axis.
         level: what chance gives, as a dashed line.
-        logarithmic: the vertical axis; values that are not positive are left out.
+        log_y: a logarithmic vertical axis; values that are not positive are left out.
 
     Returns:
         Figure.
@@ -57,15 +60,16 @@ def curves(
             x, look = np.asarray(lines[name][0]), _look(index)
             over = min(len(lines) - 1 - index, 4)
             marks = {"marker": "o", "markersize": 3 + 0.9 * over} if len(y) <= 12 else {}
-            shown = np.where(np.isfinite(y) & ((y > 0) | (not logarithmic)), y, np.nan)
+            shown = np.where(np.isfinite(y) & ((y > 0) | (not log_y)), y, np.nan)
             axes.plot(x, shown, label=name, linewidth=1.3 + 0.4 * over, alpha=0.85, **look, **marks)
             edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, "color": look["color"], "zorder": 3}
             beyond = x[np.isposinf(y)]
             axes.scatter(beyond, np.ones(len(beyond)), s=22 + 12 * over, marker="^", **edge)
         if level is not None:
             axes.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
-        if logarithmic:
+        if log_y:
             axes.set_yscale("log")
+            logarithmic(axes.yaxis)
         axes.set(xlabel=x_name, ylabel=y_name)
         axes.grid(axis="y", color=HAIRLINE)
         axes.tick_params(which="both", length=0)
@@ -85,7 +89,7 @@ def plate_map(
     """A value of every well of a plate, where the well lies.
 
     Args:
-        wells: (N,) such as "B07"; those of several plates are averaged.
+        wells: (N,) such as "B07", see ``well_place``; those of several plates are averaged.
         values: (N,).
         title: what is seen.
         unit: what the colours mean.
@@ -124,7 +128,7 @@ def plate_grid(wells: Sequence[str], values: np.ndarray) -> np.ndarray:
     """Values by row and column of the smallest standard plate that has all wells.
 
     Args:
-        wells: (N,) such as "B07" or "AA12".
+        wells: (N,) such as "B07" or "AA12", see ``well_place``.
         values: (N,); those of one well are averaged.
 
     Returns:
@@ -133,9 +137,15 @@ def plate_grid(wells: Sequence[str], values: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: a name is no well of a plate with up to 1,536.
     """
-    places = np.array([_well(name) for name in wells]).reshape(-1, 2)
+    found = [well_place(name) for name in wells]
+    if None in found:
+        raise ValueError(
+            f"no name of a well: got {wells[found.index(None)]!r}, expected such as B07; correct the column of wells"
+        )
+    places = np.array(found).reshape(-1, 2)
     rows, columns = places.max(axis=0) + 1
-    shape = next((size for size in ((8, 12), (16, 24)) if rows <= size[0] and columns <= size[1]), (32, 48))
+    smaller = (size for size in ((8, 12), (16, 24)) if rows <= size[0] and columns <= size[1])
+    shape = next(smaller, (ROWS, COLUMNS))
     total, count = np.zeros(shape), np.zeros(shape)
     np.add.at(total, tuple(places.T), values)
     np.add.at(count, tuple(places.T), 1)
@@ -246,17 +256,38 @@ def short(name: str, letters: int) -> str:
     return name if len(name) <= letters else f"{name[: letters - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
+def well_place(name: Any) -> tuple[int, int] | None:
+    """Row and column, from 0, of a well on a plate of up to 1,536.
+
+    B07, b7, B007, B-07, B_07 and r02c07 all name one well. A number alone names none: whether wells are counted along
+    rows or columns, and of which plate, it does not say.
+
+    Args:
+        name: of the well.
+
+    Returns:
+        None where the name is no well.
+    """
+    text = str(name).strip().upper()
+    if by_number := re.fullmatch(r"R(\d{1,2})[-_ ]?C(\d{1,2})", text):
+        row, column = int(by_number[1]), int(by_number[2])
+    elif by_letter := re.fullmatch(r"([A-Z]|A[A-F])[-_ ]?(\d{1,3})", text):
+        row = sum(26**i * (ord(letter) - 64) for i, letter in enumerate(by_letter[1][::-1]))
+        column = int(by_letter[2])
+    else:
+        return None
+    return (row - 1, column - 1) if 1 <= row <= ROWS and 1 <= column <= COLUMNS else None
+
+
+def has_place(names: Sequence[Any]) -> np.ndarray:
+    """Which of some wells (N,) have a name that says where they lie, see ``well_place``: (N,) bool."""
+    known = {name: well_place(name) is not None for name in dict.fromkeys(names)}
+    return np.array([known[name] for name in names], bool)
+
+
 def _look(index: int) -> dict[str, Any]:
     turn, colour = divmod(index, len(CLASS_COLOURS))
     return {"color": CLASS_COLOURS[colour], "linestyle": _DASHES[(index + turn) % len(_DASHES)]}
-
-
-def _well(name: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([A-Z]|A[A-F])(\d{1,2})", str(name))
-    row = -1 if found is None else sum(26**i * (ord(c) - 64) for i, c in enumerate(found[1][::-1])) - 1
-    if found is None or not 1 <= int(found[2]) <= 48:
-        raise ValueError(f"no name of a well: got {name!r}, expected such as B07; correct the column of wells")
-    return row, int(found[2]) - 1
 
 
 def _letter(row: int) -> str:

@@ -16,6 +16,7 @@ from cellfx.analysis.figures import (
     PAPER,
     canvas,
     composite,
+    logarithmic,
     place,
     style,
 )
@@ -40,6 +41,7 @@ def schemes(sizes: Mapping[str, np.ndarray], accuracies: Mapping[str, np.ndarray
         on = canvas(WIDTH, max(2.85, 0.42 * len(sizes) + 0.1), "Accuracy against size", note)
         axes = place(on, 0.62, 0.05, 3.6, 2.35)
         axes.set_xscale("log")
+        logarithmic(axes.xaxis)
         taken: list[float] = []
         for index, name in enumerate(sizes):
             size, accuracy = (np.asarray(part[name], np.float64) for part in (sizes, accuracies))

@@ -171,15 +171,7 @@ def neighbours_of(profiles: Profiles, column: str, name: str, count: int = 10, k
     Raises:
         ValueError: no such column or treatment; as ``similarity.prepare``.
     """
-    check_columns(profiles.metadata, [column])
-    values = profiles.metadata[column].cast(pl.String)
-    rows = np.flatnonzero((values == name).fill_null(False).to_numpy())
-    if not len(rows):
-        near = difflib.get_close_matches(name, values.drop_nulls().unique().to_list(), 1, 0.0)
-        raise ValueError(
-            f"no such treatment: got {name!r} in {column}, expected one of {values.n_unique()} such as "
-            f"{', '.join(map(repr, near))}; correct the name"
-        )
+    rows = rows_named(profiles.metadata, column, name)
     similarity = np.mean(over_blocks(prepare(profiles, kernel), _identity, rows=rows), axis=0)
     codes = encode(profiles.metadata, [column])
     codes[rows] = -1
@@ -190,6 +182,24 @@ def neighbours_of(profiles: Profiles, column: str, name: str, count: int = 10, k
     order = np.argsort(-means, kind="stable")[:count]
     table = profiles.metadata[np.flatnonzero(codes >= 0)[first[order]]]
     return table.with_columns(similarity=pl.Series(means[order]), num_rows=pl.Series(num_rows[order]))
+
+
+def rows_named(metadata: pl.DataFrame, column: str, name: str) -> np.ndarray:
+    """Places (M,) of the rows with a value in a column.
+
+    Raises:
+        ValueError: no such column, or no row has the value.
+    """
+    check_columns(metadata, [column])
+    values = metadata[column].cast(pl.String)
+    rows = np.flatnonzero((values == name).fill_null(False).to_numpy())
+    if not len(rows):
+        near = difflib.get_close_matches(name, values.drop_nulls().unique().to_list(), 1, 0.0)
+        raise ValueError(
+            f"no such treatment: got {name!r} in {column}, expected one of {values.n_unique()} such as "
+            f"{', '.join(map(repr, near))}; correct the name"
+        )
+    return rows
 
 
 def _largest(values: np.ndarray, k: int) -> np.ndarray:

@@ -34,6 +34,9 @@ STEPS = (
     *("percent replicating", "percent matching", "mp-values"),
 )
 """Each computes a score or several; ``left_out`` calls them so."""
+OF_MECHANISMS = ("retrieval", "enrichment", "grit", "NSC", "NSCB", "percent matching")
+"""Those of ``STEPS`` that need a column of mechanisms."""
+NO_MECHANISMS = "no column of mechanisms: got columns.mechanism None, expected the name of a column; name it"
 NULLS = {
     "p-value of hits above chance": "retrieval",
     "p-value of average precision": "retrieval",
@@ -71,6 +74,9 @@ def score(
     controls = np.zeros(len(profiles.features), bool) if controls is None else np.asarray(controls)
     rules, prepared = screen_rules(profiles.metadata, controls, columns), prepare(profiles, kernel)
     scores = Scores({}, {}, {}, {}, {"rules": rules}, {})
+    if columns.mechanism is None:
+        scores.left_out.update({name: NO_MECHANISMS for name in wanted if name in OF_MECHANISMS})
+        wanted = [name for name in wanted if name not in OF_MECHANISMS]
     makers = _collectors(prepared, rules, controls, columns, effort)
     makers = {name: maker for name, maker in makers.items() if NULLS.get(name, name) in wanted}
     found = _collected(prepared, makers, scores.left_out)

@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cellfx.profiles.table import Profiles, check_finite
+from cellfx.profiles.table import Profiles, check_finite, few
 
 KERNELS = ("cosine", "pearson", "spearman", "euclidean")
 """Cosine of the angle, correlation of the values, correlation of their ranks, 1 / (1 + distance)."""
+LEAST_FEATURES = {"cosine": 2, "pearson": 3, "spearman": 3, "euclidean": 1}
+"""Fewer leave every similarity 1 or -1."""
 TIE = 1e-12
 """Similarities closer than this are equal: what two orders of summation leave between equal rows is 1e-16 to 1e-14."""
 BLOCK_ENTRIES = 2**20
@@ -59,18 +61,10 @@ def prepare(profiles: Profiles, kernel: str = "cosine") -> Prepared:
         ValueError: an unknown kernel, no rows or features, a value that is not finite, or a row that the kernel says
             nothing about: zeros for the cosine, a constant one for the correlations.
     """
-    if kernel not in KERNELS:
-        raise ValueError(f"unknown kernel: got {kernel!r}, expected one of {', '.join(KERNELS)}; choose one of them")
-    features = np.asarray(profiles.features, np.float64)
-    if features.ndim != 2 or not features.size:
-        raise ValueError(
-            f"nothing to compare: got features of shape {features.shape}, expected (N, D) with both 1 or more; give "
-            "rows with features"
-        )
-    check_finite(profiles, "similarities")
+    features = _finite(profiles, kernel)
+    _check_defined(features, kernel)
     if kernel == "euclidean":
         return Prepared(features - features.mean(axis=0), kernel)
-    _check_defined(features, kernel)
     if kernel == "spearman":
         from scipy.stats import rankdata
 
@@ -174,11 +168,61 @@ def _everything(similarity: jax.Array, rows: jax.Array) -> jax.Array:
     return similarity
 
 
-def _check_defined(features: np.ndarray, kernel: str) -> None:
+def defined(features: np.ndarray, kernel: str) -> np.ndarray:
+    """Rows (N,) bool of features (N, D) that a kernel says something about.
+
+    That is no zeros for the cosine, nothing constant for the correlations, and all for the Euclidean kernel.
+    """
+    if kernel == "euclidean":
+        return np.ones(len(features), bool)
     largest = np.max(np.abs(features), axis=1)
-    least = {"cosine": 0.0, "pearson": CONSTANT * largest, "spearman": 0.0}[kernel]
-    spread = largest if kernel == "cosine" else np.ptp(features, axis=1)
-    undefined = np.flatnonzero(spread <= least)
+    if kernel == "cosine":
+        return largest > 0
+    return np.ptp(features, axis=1) > (CONSTANT * largest if kernel == "pearson" else 0.0)
+
+
+def check_telling(profiles: Profiles, kernel: str) -> None:
+    """Refuses rows that all have the same similarities to each other, or none, before anything is computed of them.
+
+    Args:
+        profiles: (N, D).
+        kernel: one of ``KERNELS``.
+
+    Raises:
+        ValueError: features none of which varies, fewer than ``LEAST_FEATURES``, or as ``prepare``.
+    """
+    features = _finite(profiles, kernel)
+    least = LEAST_FEATURES[kernel]
+    if features.shape[1] < least:
+        raise ValueError(
+            f"too few features for {kernel} similarities between profiles, which are 1 or -1 then: got "
+            f"{features.shape[1]}, {few(profiles.names)}, expected {least} or more; keep more features, or compare by "
+            "the euclidean similarity"
+        )
+    if len(features) > 1 and np.all(np.ptp(features, axis=0) <= CONSTANT * np.max(np.abs(features), axis=0)):
+        raise ValueError(
+            f"profiles that are all the same: got {features.shape[1]} features of {len(features)} rows, none of which "
+            "varies, expected one or more that do; look at the table, or at the steps of the variant"
+        )
+    _check_defined(features, kernel)
+
+
+def _finite(profiles: Profiles, kernel: str) -> np.ndarray:
+    """Features (N, D) float64, and a kernel that there is."""
+    if kernel not in KERNELS:
+        raise ValueError(f"unknown kernel: got {kernel!r}, expected one of {', '.join(KERNELS)}; choose one of them")
+    features = np.asarray(profiles.features, np.float64)
+    if features.ndim != 2 or not features.size:
+        raise ValueError(
+            f"nothing to compare: got features of shape {features.shape}, expected (N, D) with both 1 or more; give "
+            "rows with features"
+        )
+    check_finite(profiles, "similarities")
+    return features
+
+
+def _check_defined(features: np.ndarray, kernel: str) -> None:
+    undefined = np.flatnonzero(~defined(features, kernel))
     if len(undefined):
         what = "all zeros" if kernel == "cosine" else "constant"
         raise ValueError(

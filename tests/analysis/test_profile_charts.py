@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
+from matplotlib.text import Text
 
-from cellfx.analysis import profile_charts
+from cellfx.analysis import profile_charts, treatment_charts
 from cellfx.analysis.figures import FADED, to_png
 
 
@@ -35,7 +36,20 @@ def test_a_well_of_two_letters_comes_after_z():
     assert np.argwhere(profile_charts.plate_grid(["AA01"], np.ones(1)) == 1.0).tolist() == [[26, 0]]
 
 
-@pytest.mark.parametrize("name", ["1A", "A0", "A49", "AG01", "", "A1B"])
+@pytest.mark.parametrize(
+    "name", ["B07", "b07", "B7", "B007", "B-07", "b_7", "B 07", " B07 ", "r02c07", "R2C7", "r02-c07", "R02_C07"]
+)
+def test_one_well_has_many_names(name):
+    assert profile_charts.well_place(name) == (1, 6)
+
+
+def test_a_row_called_r_and_the_last_row_are_known():
+    assert profile_charts.well_place("R01") == (17, 0)
+    assert profile_charts.well_place("r32c48") == profile_charts.well_place("AF48") == (31, 47)
+    assert profile_charts.has_place(["A01", None, 7, "empty", "A01"]).tolist() == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("name", ["1A", "A0", "A49", "AG01", "", "A1B", "r00c01", "r33c01", "r01c49", "7", "A0001"])
 def test_what_is_no_well_is_refused(name):
     with pytest.raises(ValueError, match=f"no name of a well: got '{name}', expected such as B07"):
         profile_charts.plate_grid([name], np.ones(1))
@@ -109,8 +123,26 @@ def test_curves_that_coincide_are_told_apart_by_colour_dashes_and_width():
 
 def test_a_logarithmic_curve_leaves_out_what_is_not_positive():
     lines = {"raw": (np.arange(3), np.array([0.0, 1.0, 10.0]))}
-    figure = profile_charts.curves(lines, "Enrichment", "", "x", "y", level=1.0, logarithmic=True)
+    figure = profile_charts.curves(lines, "Enrichment", "", "x", "y", level=1.0, log_y=True)
     assert np.isnan(figure.axes[0].lines[0].get_ydata()).tolist() == [True, False, False]
+
+
+def test_what_stands_between_dollars_is_text():
+    r"""``\frac{`` would end in an error, and x be set in italics, as mathematics."""
+    odd = r"costs $\frac{$ or $x$"
+    lines = {odd: (np.arange(3), np.array([0.01, 1.0, 1e5]))}
+    figures = [profile_charts.curves(lines, odd, odd, odd, odd, log_y=True)]
+    figures.append(profile_charts.heatmap(np.eye(2), [odd, "b"], [odd, "d"], odd, odd))
+    figures.append(profile_charts.clustering(np.eye(3), [odd, "b", "c"], odd, odd))
+    figures.append(profile_charts.components(np.eye(2), np.ones(2), [odd, "b"], odd, odd))
+    figures.append(treatment_charts.treatment_map(np.eye(2), [odd, None], odd, odd))
+    for figure in figures:
+        assert to_png(figure).startswith(b"\x89PNG")
+        texts = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+        assert len(texts) >= 3
+        assert not any(text.get_parse_math() for text in texts)
+    ticks = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
+    assert not any("mathdefault" in tick for tick in ticks)
 
 
 def test_components_say_how_much_they_explain():

@@ -61,7 +61,7 @@ def drawn(found, names, title, unit):
     """A figure with logarithmic axes."""
     some = {name: found[name] for name in names if found[name]}
     lines = {name: (np.array(list(values)), np.array(list(values.values()))) for name, values in some.items()}
-    figure = curves(lines, title, "Both axes are logarithmic.", "rows", unit, logarithmic=True)
+    figure = curves(lines, title, "Both axes are logarithmic.", "rows", unit, log_y=True)
     axes, rows = figure.axes[0], sorted({count for values in some.values() for count in values})
     axes.set_xscale("log")
     axes.set_xticks(rows, [f"{count:,}" for count in rows])
