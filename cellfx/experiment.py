@@ -125,7 +125,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         state = train(experiment, workdir)
     if jax.process_index():
         return {}
-    return report(Trained(to_dict(config), experiment.source, experiment.model, state), workdir)
+    return report(Trained(to_dict(config), experiment.source, experiment.model, state), workdir).scores
 
 
 def train(experiment: Experiment, workdir: Path) -> TrainState:
@@ -153,22 +153,18 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
         )
 
 
-def report(trained: Trained, workdir: Path) -> dict[str, Any]:
-    """Measures a trained model and writes scores.json, figures/ and report.html.
-
-    Returns:
-        The scores.
-    """
+def report(trained: Trained, workdir: Path) -> findings.Found:
+    """Measures a trained model and writes scores.json, figures/ and report.html."""
     found = measure(trained)
     rows = read_metrics(workdir / "metrics.jsonl")
     presentation.write(found, workdir, rows, trained.settings)
     say(findings.summary(found.scores))
     say(f"report: {workdir / 'report.html'}")
-    return found.scores
+    return found
 
 
-def measure(trained: Trained) -> findings.Found:
-    """What the config section ``probe`` asks of a trained model.
+def measure(trained: Trained, max_images: int | None = None) -> findings.Found:
+    """What the config section ``probe`` asks of a trained model; ``max_images`` as in ``Subject``.
 
     Raises:
         ValueError: the section is wrong.
@@ -179,7 +175,7 @@ def measure(trained: Trained) -> findings.Found:
     others = (trained.model.predict, trained.model.translate)
     predict, translate = (None if ability is None else bound(trained, ability) for ability in others)
     sample = None if trained.model.sample is None else sampler(trained)
-    subject = Subject(trained.source, encode, decode, int(trained.state.step), predict, translate, sample)
+    subject = Subject(trained.source, encode, decode, int(trained.state.step), predict, translate, sample, max_images)
     return findings.measure(subject, trained.settings["train"].get("seed", 0), options)
 
 

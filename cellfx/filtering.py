@@ -10,8 +10,8 @@ import numpy as np
 from cellfx.analysis.screening import Roc, roc, threshold_for
 from cellfx.data.source import SPLITS, Source, Split
 from cellfx.experiment import Trained, bound, restore, say
+from cellfx.other_images import read_folder
 from cellfx.parts import load_source
-from cellfx.results import read_folder
 from cellfx.settings import Config, to_dict, write_whole
 from cellfx.subject import Predict, batches, over
 

@@ -35,6 +35,7 @@ class Found(NamedTuple):
         scores: everything that goes to scores.json.
         codes: of all images of the split; None, as for the next two, where the model has no latents.
         reconstructions: (n, H, W, C) of the images.
+        errors: (N,) mean squared error per pixel of every image's reconstruction.
         kl: (L,) nats per example.
         probed: what a classifier made of the latents; None without labels.
         judged: how the model itself tells the classes apart; None where it does not.
@@ -47,6 +48,7 @@ class Found(NamedTuple):
     scores: dict[str, Any]
     codes: latents.Latents | None = None
     reconstructions: np.ndarray | None = None
+    errors: np.ndarray | None = None
     kl: np.ndarray | None = None
     probed: Probed | None = None
     judged: Probed | None = None
@@ -62,6 +64,8 @@ class Options(NamedTuple):
         head: classifier on the latents, one of ``analysis.probe.HEADS``.
         symmetries: the classifier, on the latents or on images, sees all flips and 90-degree rotations of an image and
             its answers are averaged over them.
+        train_images: about how many training and validation images the classifier on the latents learns from, of each
+            class as many as of any other as far as they go; None for all.
         factor_votes: votes of the FactorVAE score.
         generated: whether images that the model draws from nothing are judged too; it takes half a minute.
         split: the images that everything is measured on, one of ``JUDGES``: ``valid`` keeps the test images unseen
@@ -71,19 +75,21 @@ class Options(NamedTuple):
     classes: Mapping[str, Sequence[str]] | None = None
     head: str = "mlp"
     symmetries: bool = True
+    train_images: int | None = None
     factor_votes: int = 800
     generated: bool = False
     split: str = "test"
 
     def check(self) -> None:
-        """Raises a ValueError for an unknown head or split, or a number of votes below 1."""
+        """Raises a ValueError for an unknown head or split, or a number below 1."""
         for name, known in (("head", HEADS), ("split", JUDGES)):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"unknown probe.{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}; correct it"
                 )
-        if self.factor_votes < 1:
-            raise ValueError(f"probe.factor_votes is too small: got {self.factor_votes}, expected 1 or more; raise it")
+        for name, value in (("factor_votes", self.factor_votes), ("train_images", self.train_images)):
+            if value is not None and value < 1:
+                raise ValueError(f"probe.{name} is too small: got {value}, expected 1 or more; raise it")
 
 
 def measure(subject: Subject, seed: int, options: Options) -> Found:
@@ -96,7 +102,7 @@ def measure(subject: Subject, seed: int, options: Options) -> Found:
     """
     if options.split == "valid":
         subject = subject._replace(source=judged_by_validation(subject.source))
-    split = judged_split(subject.source)
+    split = judged_split(subject.source, subject.max_images)
     rows = _shown(subject.source, split, options.classes, seed)
     images = _images(split, rows)
     judged_on = judged_name(subject.source)
@@ -119,7 +125,8 @@ def measure(subject: Subject, seed: int, options: Options) -> Found:
 
 def summary(scores: Mapping[str, Any]) -> str:
     """The scores as a few lines of text."""
-    lines = [f"{scores['judged_images']:,} images of the {scores['judged_on']} split"]
+    place = scores.get("folder") or f"the {scores['judged_on']} split"
+    lines = [f"{scores['judged_images']:,} images of {place}"]
     if "kl" in scores:
         lines += [
             f"reconstruction error {scores['reconstruction_mse']:.5f} per pixel (mean squared)",
@@ -127,11 +134,13 @@ def summary(scores: Mapping[str, Any]) -> str:
         ]
     for name, part in scores.get("disentanglement", {}).items():
         lines.append(f"{name} {part['score']:.3f}")
-    if "probe" in scores:
-        part = scores["probe"]
-        lines.append(f"balanced accuracy of {part['head']} on latents {part['balanced_accuracy']:.4f}")
-    if "classifier" in scores:
-        lines.append(f"balanced accuracy of the model itself {scores['classifier']['balanced_accuracy']:.4f}")
+    for name in ("probe", "classifier"):
+        part = scores.get(name, {})
+        if "accuracy" in part:
+            by = f"{part['head']} on latents" if name == "probe" else "the model itself"
+            lines += [
+                f"{kind} of {by} {part[kind.replace(' ', '_')]:.4f}" for kind in ("balanced accuracy", "accuracy")
+            ]
     lines += generating.describe(scores["generated"]) if "generated" in scores else []
     lines += describe(scores["translation"]) if "translation" in scores else []
     return "\n".join(lines)
@@ -142,9 +151,10 @@ def _with_latents(found: Found, split: Split, seed: int, options: Options) -> Fo
     subject = found.subject
     codes = latents.encode_batches(subject.encode, batches(split))
     kl = latents.kl_per_latent(codes.mean, codes.logvar)
+    errors = _squared_errors(subject, split)
     scores = found.scores | {
         "judged_images": len(codes.mean),
-        "reconstruction_mse": _mean_squared_error(subject, split),
+        "reconstruction_mse": float(errors.mean()),
         "kl": float(kl.sum()),
         "active_latents": len(latents.active_latents(kl)),
         "kl_per_latent": [float(value) for value in kl],
@@ -155,10 +165,12 @@ def _with_latents(found: Found, split: Split, seed: int, options: Options) -> Fo
     probed = None
     labelled = codes.label is not None and len(subject.source.class_names) > 1
     if labelled and judged_name(subject.source) != "train":
-        probed = probe_latents(subject, options.classes, options.head, options.symmetries, seed)
+        probed = probe_latents(subject, options.classes, options.head, options.symmetries, seed, options.train_images)
         scores["probe"] = probed.scores
     reconstructed = np.asarray(subject.decode(codes.mean[found.shown]))
-    return found._replace(codes=codes, reconstructions=reconstructed, kl=kl, scores=scores, probed=probed)
+    return found._replace(
+        codes=codes, reconstructions=reconstructed, errors=errors, kl=kl, scores=scores, probed=probed
+    )
 
 
 def _captured(codes: latents.Latents, factor_names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -183,7 +195,8 @@ def _shown(source: Source, split: Split, classes: Mapping[str, Sequence[str]] | 
     members = [[source.class_names.index(m) for m in names if m in source.class_names] for names in wanted.values()]
     queues = [order[np.isin(labels[order], known)] for known in members]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*queues, fillvalue=-1))
-    return np.fromiter(itertools.islice((row for row in turns if row >= 0), NUM_SHOWN), np.int64)
+    rows = np.fromiter(itertools.islice((row for row in turns if row >= 0), NUM_SHOWN), np.int64)
+    return rows if len(rows) else order[:NUM_SHOWN]
 
 
 def _images(split: Split, rows: np.ndarray) -> np.ndarray:
@@ -192,13 +205,14 @@ def _images(split: Split, rows: np.ndarray) -> np.ndarray:
     return next(batches(split))["image"][: min(len(rows), split.num_examples)]
 
 
-def _mean_squared_error(subject: Subject, split: Split) -> float:
-    total, count = 0.0, 0
+def _squared_errors(subject: Subject, split: Split) -> np.ndarray:
+    """Mean squared error per pixel of every image, (N,) float64."""
+    errors = []
     for batch in batches(split):
         decoded = np.asarray(subject.decode(subject.encode(batch["image"])[0]))
-        errors = np.mean(np.square(decoded - batch["image"]), axis=(1, 2, 3), dtype=np.float64)
-        total, count = total + float(np.sum(errors * batch["mask"])), count + int(batch["mask"].sum())
-    return total / count
+        some = np.mean(np.square(decoded - batch["image"]), axis=(1, 2, 3), dtype=np.float64)
+        errors.append(some[batch["mask"] > 0])
+    return np.concatenate(errors)
 
 
 def _disentanglement(

@@ -1,6 +1,6 @@
 """How well classes are told apart on the test split: by a small classifier on the latents, or by the model itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,59 +9,73 @@ from cellfx.analysis import probe
 from cellfx.data.source import Split
 from cellfx.subject import Subject, batches, judged_name, judged_split
 
-MAX_PROBE_TRAIN, MAX_PROBE_TEST = 1_000, 2_000
-"""Images that the probe learns from and is judged on: it is a small classifier, trained in seconds."""
+Tell = Callable[[list[np.ndarray]], np.ndarray]
+"""Views of images, each (B, H, W, C) -> (B, K), larger is likelier."""
 
 
 class Probed(NamedTuple):
-    """What the classifier made of the test images.
+    """What the classifier made of the images that judge it.
 
     Attributes:
         names: K classes that it tells apart.
         confusion: (K, K) counts, [true, predicted].
         scores: for scores.json.
+        told: (N, K) of every image, larger is likelier; probabilities except for the head ``svm``.
+        label: (N,) the true class; -1 where that is unknown or none of the K.
     """
 
     names: tuple[str, ...]
     confusion: np.ndarray
     scores: dict[str, Any]
+    told: np.ndarray
+    label: np.ndarray
 
 
 def probe_latents(
-    subject: Subject, classes: Mapping[str, Sequence[str]] | None, head: str, symmetries: bool, seed: int
+    subject: Subject,
+    classes: Mapping[str, Sequence[str]] | None,
+    head: str,
+    symmetries: bool,
+    seed: int,
+    train_images: int | None = None,
 ) -> Probed:
     """Trains a classifier on the latents of training and validation images and judges it on the test images.
 
     Args:
         subject: the model and its data.
-        classes: see ``findings.measure``.
+        classes: see ``findings.Options``.
         head: see ``analysis.probe``.
-        symmetries: see ``findings.measure``.
+        symmetries: see ``findings.Options``.
         seed: of the classifier and of the choice of images.
+        train_images: see ``findings.Options``.
 
     Raises:
         ValueError: an unknown class or head, or no image of the classes.
     """
     source = subject.source
-    classes = {name: (name,) for name in source.class_names} if classes is None else classes
-    check_classes(classes, source.class_names)
+    classes, label_of = _numbered(source.class_names, classes)
     judged_on = judged_name(source)
     learnt = [source.splits[name] for name in ("train", "valid") if name in source.splits and name != judged_on]
-    train_codes, train_labels = _labelled(subject, learnt, classes, symmetries, MAX_PROBE_TRAIN, seed)
-    test_codes, test_labels = _labelled(subject, [judged_split(source)], classes, symmetries, MAX_PROBE_TEST, seed)
-    judged = probe.probe(train_codes, train_labels, test_codes, test_labels, head, seed)
-    scores = {
-        "head": head,
-        "judged_on": judged_on,
-        "views": len(train_codes),
-        "classes": {name: list(members) for name, members in classes.items()},
-        "train_images": len(train_labels),
-        "test_images": len(test_labels),
-        "balanced_accuracy": judged.balanced_accuracy,
-        "accuracy": judged.accuracy,
-        "confusion": judged.confusion.tolist(),
-    }
-    return Probed(tuple(classes), judged.confusion, scores)
+    codes, labels = _learnt(subject, learnt, label_of, symmetries, train_images, seed)
+    if not len(labels):
+        raise ValueError(
+            f"no image to probe: got none of the classes {list(classes)}, expected some; change probe.classes"
+        )
+    classify = probe.fitted(codes, labels, head, seed)
+    num_learnt = int(labels.max()) + 1
+
+    def tell(views: list[np.ndarray]) -> np.ndarray:
+        told = classify(np.stack([np.asarray(subject.encode(view)[0]) for view in views]))
+        return np.pad(told, ((0, 0), (0, len(classes) - num_learnt)))
+
+    about = {"head": head, "train_images": len(labels)}
+    found = _judged(subject, classes, label_of, tell, symmetries, about, "probe")
+    if found.label.max() >= num_learnt:
+        raise ValueError(
+            f"training must see every class: got no training image of {found.names[found.label.max()]} of "
+            f"{source.name}, expected some; take another fold, or leave it out of probe.classes"
+        )
+    return found
 
 
 def judge_classifier(subject: Subject, classes: Mapping[str, Sequence[str]] | None, symmetries: bool) -> Probed:
@@ -75,34 +89,71 @@ def judge_classifier(subject: Subject, classes: Mapping[str, Sequence[str]] | No
     Raises:
         ValueError: an unknown class, or no image of the classes.
     """
-    source = subject.source
-    classes = {name: (name,) for name in source.class_names} if classes is None else classes
-    check_classes(classes, source.class_names)
-    belongs = np.array([[name in members for members in classes.values()] for name in source.class_names])
-    scores, labels, views = [], [], 0
-    for batch in batches(judged_split(source)):
-        wanted = belongs[batch["label"]].any(axis=1) & (batch["mask"] > 0)
-        seen = symmetric_views(batch["image"]) if symmetries else [batch["image"]]
-        views = len(seen)
-        told = np.mean([_softmax(np.asarray(subject.predict(view), np.float64)) for view in seen], axis=0)
-        scores.append(told[wanted] @ belongs)
-        labels.append(belongs[batch["label"]].argmax(axis=1)[wanted])
-    label = np.concatenate(labels)
-    if not len(label):
+    names = subject.source.class_names
+    classes, label_of = _numbered(names, classes)
+    belongs = np.array([[name in members for members in classes.values()] for name in names])
+
+    def tell(views: list[np.ndarray]) -> np.ndarray:
+        return np.mean([_softmax(np.asarray(subject.predict(view), np.float64)) for view in views], axis=0) @ belongs
+
+    return _judged(subject, classes, label_of, tell, symmetries, {}, "judge")
+
+
+def _numbered(
+    names: Sequence[str], classes: Mapping[str, Sequence[str]] | None
+) -> tuple[Mapping[str, Sequence[str]], np.ndarray]:
+    """The classes to tell apart, and the number of that of every class of the data: (K + 1,), -1 for none.
+
+    The last is that of label -1, an image whose class is unknown.
+    """
+    if classes is None:
+        return {name: (name,) for name in names}, np.array([*range(len(names)), -1])
+    check_classes(classes, names)
+    label_of = np.full(len(names) + 1, -1)
+    for label, members in enumerate(classes.values()):
+        label_of[[names.index(member) for member in members]] = label
+    return classes, label_of
+
+
+def _judged(
+    subject: Subject,
+    classes: Mapping[str, Sequence[str]],
+    label_of: np.ndarray,
+    tell: Tell,
+    symmetries: bool,
+    about: Mapping[str, Any],
+    verb: str,
+) -> Probed:
+    """What ``tell`` says of every image that is judged, counted over those whose class is known."""
+    told, labels, num_views, known = [], [], 0, False
+    for batch in batches(judged_split(subject.source, subject.max_images)):
+        real = batch["mask"] > 0
+        views = _views(batch["image"], symmetries)
+        num_views = len(views)
+        told.append(tell(views)[real])
+        label = batch["label"][real] if "label" in batch else np.full(int(real.sum()), -1)
+        labels.append(label_of[label])
+        known |= bool(np.any(label >= 0))
+    score, label = np.concatenate(told), np.concatenate(labels)
+    wanted = label >= 0
+    if known and not wanted.any():
         raise ValueError(
-            f"no image to judge: got none of the classes {list(classes)}, expected some; change probe.classes"
+            f"no image to {verb}: got none of the classes {list(classes)}, expected some; change probe.classes"
         )
-    judged = probe.judge(np.concatenate(scores), label)
     found = {
-        "judged_on": judged_name(source),
-        "views": views,
+        **about,
+        "judged_on": judged_name(subject.source),
+        "views": num_views,
         "classes": {name: list(members) for name, members in classes.items()},
-        "test_images": len(label),
-        "balanced_accuracy": judged.balanced_accuracy,
-        "accuracy": judged.accuracy,
-        "confusion": judged.confusion.tolist(),
+        "test_images": int(wanted.sum()),
     }
-    return Probed(tuple(classes), judged.confusion, found)
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    if wanted.any():
+        judged = probe.judge(score[wanted], label[wanted])
+        confusion = judged.confusion
+        found |= {"balanced_accuracy": judged.balanced_accuracy, "accuracy": judged.accuracy}
+        found |= {"confusion": confusion.tolist()}
+    return Probed(tuple(classes), confusion, found, score, label)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -110,33 +161,32 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def _labelled(
+def _views(images: np.ndarray, symmetries: bool) -> list[np.ndarray]:
+    return symmetric_views(images) if symmetries else [images]
+
+
+def _learnt(
     subject: Subject,
     splits: Sequence[Split],
-    classes: Mapping[str, Sequence[str]],
+    label_of: np.ndarray,
     symmetries: bool,
-    limit: int,
+    limit: int | None,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (V, N, L) and labels (N,) of at most about ``limit`` images of the wanted classes."""
-    names = subject.source.class_names
-    label_of = np.full(len(names), -1)
-    for label, members in enumerate(classes.values()):
-        label_of[[names.index(member) for member in members]] = label
+    """Codes (V, N, L) and labels (N,) of all images of the wanted classes, or of about ``limit``."""
     codes, labels = [], []
     total = max(sum(split.num_examples for split in splits), 1)
     for split in splits:
-        count = -(-limit * split.num_examples // total)
-        for batch in batches(_some_of(split, label_of, count, seed)):
+        if limit is not None:
+            split = _some_of(split, label_of, -(-limit * split.num_examples // total), seed)
+        for batch in batches(split):
             wanted = (label_of[batch["label"]] >= 0) & (batch["mask"] > 0)
             if wanted.any():
-                views = symmetric_views(batch["image"]) if symmetries else [batch["image"]]
+                views = _views(batch["image"], symmetries)
                 codes.append(np.stack([np.asarray(subject.encode(view)[0])[wanted] for view in views]))
                 labels.append(label_of[batch["label"]][wanted])
     if not codes:
-        raise ValueError(
-            f"no image to probe: got none of the classes {list(classes)}, expected some; change probe.classes"
-        )
+        return np.zeros((1, 0, 0)), np.zeros(0, np.int64)
     return np.concatenate(codes, axis=1), np.concatenate(labels)
 
 

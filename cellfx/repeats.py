@@ -105,12 +105,16 @@ def check(config: Config) -> Rehearsed:
     return rehearsed
 
 
-def evaluate(workdir: Path, folder: Path | None = None) -> dict[str, Any]:
+def evaluate(
+    workdir: Path, folder: Path | None = None, output: Path | None = None, **fields: Mapping[str, Any]
+) -> dict[str, Any]:
     """Measures a finished workdir again from its checkpoints, on its own test data or on another folder of images.
 
     Args:
         workdir: of one run or of several.
-        folder: class-named folders of images to judge instead of the test split.
+        folder: of images to judge instead of the test split.
+        output: see ``results.evaluate``; of several runs, each writes to its folder ``run<k>`` in it.
+        **fields: ``described`` and ``probe`` for ``results.evaluate``.
 
     Raises:
         FileNotFoundError: no workdir, or nothing trained in it.
@@ -118,9 +122,10 @@ def evaluate(workdir: Path, folder: Path | None = None) -> dict[str, Any]:
     settings = read(workdir)
     repeats = _read(settings)
     if repeats.num_runs == 1:
-        return results.evaluate(workdir, folder)
+        return results.evaluate(workdir, folder, output=output, **fields)
     for k in range(repeats.num_runs):
-        results.evaluate(Path(workdir) / f"run{k}", folder)
+        own = None if output is None else output / f"run{k}"
+        results.evaluate(Path(workdir) / f"run{k}", folder, output=own, **fields)
     return {} if folder else _report(settings, repeats, Path(workdir))
 
 

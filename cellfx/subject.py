@@ -36,6 +36,7 @@ class Subject(NamedTuple):
         predict: x -> logits (B, K).
         translate: x -> the channels that are predicted, (B, H, W, C') in [0, 1].
         sample: (key, count) -> x (count, H, W, C), z (count, L), from the prior.
+        max_images: of the split that is judged; None for ``MAX_IMAGES``.
     """
 
     source: Source
@@ -45,6 +46,7 @@ class Subject(NamedTuple):
     predict: Predict | None = None
     translate: Translate | None = None
     sample: Sample | None = None
+    max_images: int | None = None
 
 
 def check_data(workdir: Path, source: Source) -> None:
@@ -133,15 +135,22 @@ def judged_by_validation(source: Source) -> Source:
     return source._replace(splits={name: split for name, split in source.splits.items() if name != "test"})
 
 
-def judged_split(source: Source) -> Split:
-    """The split that a model is judged on; of a large one ``MAX_IMAGES`` evenly spread examples."""
-    split = source.splits[judged_name(source)]
-    if split.num_examples <= MAX_IMAGES:
+def judged_split(source: Source, max_images: int | None = None) -> Split:
+    """The split that a model is judged on; of a large one ``max_images`` (``MAX_IMAGES``) evenly spread examples."""
+    split, count = source.splits[judged_name(source)], MAX_IMAGES if max_images is None else max_images
+    if split.num_examples <= count:
         return split
-    if split.arrays is None:
-        return split._replace(num_examples=MAX_IMAGES)  # a stream is mixed, its first examples are as good as any
-    rows = np.linspace(0, split.num_examples - 1, MAX_IMAGES).astype(np.int64)
-    return Split(MAX_IMAGES, {name: array[rows] for name, array in split.arrays.items()})
+    if split.arrays is None:  # a stream is mixed, its first examples are as good as any
+        metadata = {column: values[:count] for column, values in split.metadata.items()}
+        return split._replace(num_examples=count, metadata=metadata)
+    return some(split, np.linspace(0, split.num_examples - 1, count).astype(np.int64))
+
+
+def some(split: Split, rows: np.ndarray) -> Split:
+    """Examples of a split in memory; rows (n,) int, or (N,) bool."""
+    arrays = {key: array[rows] for key, array in split.arrays.items()}
+    metadata = {column: values[rows] for column, values in split.metadata.items()}
+    return Split(len(arrays["image"]), arrays, metadata=metadata)
 
 
 def batches(split: Split, count: int | None = None) -> Iterator[dict[str, np.ndarray]]:

@@ -36,7 +36,7 @@ def judge_translation(subject: Subject, images: np.ndarray) -> Translated:
     """
     source = subject.source
     comparison, labels = Comparison(), []
-    for batch in batches(judged_split(source)):
+    for batch in batches(judged_split(source, subject.max_images)):
         real = batch["mask"] > 0
         predicted = np.asarray(subject.translate(batch["image"]))[real]
         comparison.add(batch["image"][real][..., -predicted.shape[-1] :], predicted)

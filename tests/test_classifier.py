@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellfx import experiment, findings, probing, repeats, results, subject
+from cellfx import experiment, findings, other_images, probing, repeats, results, subject
 from cellfx.cli import config
 from cellfx.data.source import Source, Split
 from cellfx.settings import to_dict
@@ -91,7 +91,7 @@ def test_another_folder_is_judged_by_the_classes_that_were_grouped(workdir, tmp_
         (tmp_path / "cells" / name).mkdir(parents=True)
         for k in range(count):
             tifffile.imwrite(tmp_path / "cells" / name / f"{k}.tif", np.full((16, 16), 40 * k, np.uint8))
-    source = results._with_other_images(trained, tmp_path / "cells", workdir / "run0")
+    source = other_images.beside(trained, tmp_path / "cells", workdir / "run0").source
     assert np.bincount(source.splits["test"].arrays["label"]).tolist() == [3, 6]
 
 

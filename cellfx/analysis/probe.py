@@ -1,6 +1,7 @@
 """Small classifiers on latents: how much a code tells of the class."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,12 +56,27 @@ def probe(
     """
     train_codes, test_codes = _as_views(train_codes), _as_views(test_codes)
     _check(train_codes, train_labels, test_codes, test_labels, head)
-    centre, scale = train_codes.mean(axis=(0, 1)), train_codes.std(axis=(0, 1))
+    return judge(fitted(train_codes, train_labels, head, seed, balanced)(test_codes), test_labels)
+
+
+def fitted(
+    codes: np.ndarray, labels: np.ndarray, head: str = "mlp", seed: int = 0, balanced: bool = True
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Trains a small classifier on codes, for codes that nobody has labelled; arguments as ``probe``.
+
+    Returns:
+        Codes (M, L) or (V, M, L) -> scores (M, K), as in ``Probe``; a code's scores depend on no other code.
+
+    Raises:
+        ValueError: an unknown head, codes without labels, or a gap in the numbers of the classes.
+    """
+    codes = _as_views(codes)
+    _check(codes, labels, codes, labels, head)
+    centre, scale = codes.mean(axis=(0, 1)), codes.std(axis=(0, 1))
     scale = np.where(scale > 0, scale, 1.0)
-    train_codes, test_codes = (train_codes - centre) / scale, (test_codes - centre) / scale
-    rows, labels = train_codes.reshape(-1, train_codes.shape[-1]), np.tile(train_labels, len(train_codes))
-    scores = _scores(_fit(rows, labels, head, seed, balanced), test_codes)
-    return judge(scores, test_labels)
+    rows, tiled = ((codes - centre) / scale).reshape(-1, codes.shape[-1]), np.tile(labels, len(codes))
+    members = _fit(rows, tiled, head, seed, balanced)
+    return lambda others: _scores(members, (_as_views(others) - centre) / scale)
 
 
 def cross_probe(codes: np.ndarray, labels: np.ndarray, folds: np.ndarray, head: str = "mlp", seed: int = 0) -> Probe:

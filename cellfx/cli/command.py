@@ -23,6 +23,7 @@ def run(
     define: Callable[[flags.FlagValues], None],
     call: Callable[[flags.FlagValues, list[tuple[str, str]]], None],
     argv: Sequence[str] | None = None,
+    sections: Sequence[str] = (),
 ) -> int:
     """Parses the command line and makes the one call that a command is for.
 
@@ -32,6 +33,8 @@ def run(
         define: declares the command's flags.
         call: (flags, the fields of the config that the command line sets) -> nothing.
         argv: arguments without the program; those of the process where None.
+        sections: of a finished run's config whose fields ``--config.section.field`` sets, where there is no
+            ``--config``.
 
     Returns:
         Exit status: 0, 2 where the user can mend what was wrong (said in one line on stderr), 130 or 143 where
@@ -47,7 +50,7 @@ def run(
     debug = os.environ.get("CELLFX_DEBUG", "0") != "0" or "--debug" in arguments
     prepare_process(quiet=not debug)
     try:
-        call(values, _parse(name, values, arguments))
+        call(values, _parse(name, values, arguments, sections))
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
@@ -113,10 +116,15 @@ def require_workdir(values: flags.FlagValues) -> Path:
     return workdir
 
 
-def _parse(name: str, values: flags.FlagValues, arguments: Sequence[str]) -> list[tuple[str, str]]:
+def _parse(
+    name: str, values: flags.FlagValues, arguments: Sequence[str], sections: Sequence[str]
+) -> list[tuple[str, str]]:
     assignments, rest = split_assignments(arguments)
-    if assignments and "config" not in values:
-        raise ValueError(f"there is no config to set here; got --config.{assignments[0][0]}")
+    fixed = [key for key, _ in assignments if "config" not in values and key.partition(".")[0] not in sections]
+    if fixed and sections:
+        raise ValueError(f"a finished run keeps its config: got --config.{fixed[0]}, expected {' or '.join(sections)}")
+    if fixed:
+        raise ValueError(f"there is no config to set here; got --config.{fixed[0]}")
     values.set_gnu_getopt(True)
     try:
         left = values([name, *rest])[1:]

@@ -48,6 +48,22 @@ def load(spec: str | None, assignments: Iterable[tuple[str, str]] = ()) -> Loade
     return Loaded(f"{file.stem}_{size}" if size else file.stem, values)
 
 
+def read_fields(values: Mapping[str, Any], assignments: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """Section -> field -> value of fields that the command line sets, read as ``load`` reads them.
+
+    Args:
+        values: a config.
+        assignments: see ``load``.
+
+    Raises:
+        ValueError: see ``load``.
+    """
+    known, found = dict(_fields(values)), {}
+    for key, text in assignments:
+        _assign(found, known, key, text)
+    return found
+
+
 def _available() -> list[str]:
     return sorted({str(file.relative_to(root)) for root in _ROOTS for file in (root / "configs").glob("[!_]*.py")})
 
@@ -93,6 +109,8 @@ def _assign(values: Any, known: Mapping[str, Any], key: str, text: str) -> None:
         _check_unlisted(key, known)
     *sections, name = key.split(".")
     for section in sections:
+        if section not in values:
+            values[section] = {}
         values = values[section]
     values[name] = _read(text, known.get(key), key)
 

@@ -1,7 +1,11 @@
-"""Measures a finished run on its test data, or on a folder of images of your own, and prints the result.
+"""Measures a finished run on its test data, or on a folder of images of your own: scores, confusion, one row a cell.
 
 Example:
   bin/evaluate --workdir runs/tcvae
+  bin/evaluate --workdir runs/cells --folder new_cells --config.data.labels=new_labels.csv
+
+The folder holds one folder of images per class, or images alone. --config.data.* describes them where they differ from
+those that the run was trained on; --config.probe.* sets how they are judged.
 """
 
 from collections.abc import Sequence
@@ -9,23 +13,34 @@ from pathlib import Path
 
 from absl import flags
 
-from cellfx.cli import command
+from cellfx.cli import command, config
+
+SECTIONS = ("data", "probe")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``evaluate`` and returns its exit status."""
-    return command.run("evaluate", __doc__, _define, _call, argv)
+    return command.run("evaluate", __doc__, _define, _call, argv, SECTIONS)
 
 
 def _define(values: flags.FlagValues) -> None:
     command.define_workdir(values, "folder of the run")
-    flags.DEFINE_string("folder", None, "folder of other images, one folder per class", flag_values=values)
+    flags.DEFINE_string("folder", None, "folder of other images", flag_values=values)
+    flags.DEFINE_string(
+        "output", None, "folder of the tables [evaluated/<name> in the run's folder]", flag_values=values
+    )
 
 
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
-    del assignments
     workdir = command.require_workdir(values)
 
     from cellfx import repeats
+    from cellfx.settings import read
 
-    repeats.evaluate(workdir, folder=Path(values.folder).expanduser() if values.folder else None)
+    given = config.read_fields(read(workdir), assignments)
+    if given.get("data") and not values.folder:
+        raise ValueError(
+            f"--config.data.{next(iter(given['data']))} describes other images: got no --folder, expected one; add it"
+        )
+    folder, output = (Path(text).expanduser() if text else None for text in (values.folder, values.output))
+    repeats.evaluate(workdir, folder, output, described=given.get("data", {}), probe=given.get("probe", {}))

@@ -157,8 +157,14 @@ def unsplit(
     padding: float | str = 20.0,
     on_error: str = "raise",
     data_dir: str | os.PathLike[str] | None = None,
+    labels: str | None = None,
+    labels_file: str = "file",
+    labels_object: str = "object",
+    labels_class: str = "class",
+    metadata_regex: str | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Source:
-    """All images of class-named folders as one test split, for a model that was trained on others.
+    """All images of a folder as one test split, for a model that was trained on others.
 
     Args:
         folder: see ``flowcytometry``, as for all others.
@@ -170,13 +176,21 @@ def unsplit(
         padding: what fluorescence is padded with.
         on_error: what to do with images that cannot be read.
         data_dir: where prepared data is kept.
+        labels: table of the classes; None takes the names of the folders.
+        labels_file: its column of paths.
+        labels_object: its column of object numbers.
+        labels_class: its column of classes.
+        metadata_regex: tells metadata from paths.
+        classes: the classes to take.
 
     Raises:
         As ``flowcytometry``; ValueError if ``preprocessing`` is of other channels or another type of pixels.
     """
-    prepared, kinds = prepare_cells(
-        Cells(folder, image_size, channels, channel_names, brightfield, padding, on_error=on_error, data_dir=data_dir)
+    table = (labels, labels_file, labels_object, labels_class)
+    cells = Cells(
+        folder, image_size, channels, channel_names, brightfield, padding, *table, metadata_regex, classes, on_error
     )
+    prepared, kinds = prepare_cells(cells._replace(data_dir=data_dir))
     if preprocessing is not None:
         expected = (preprocessing["normalisation"]["dtype"], preprocessing["kinds"])
         if (prepared.summary.dtype, list(kinds)) != expected:

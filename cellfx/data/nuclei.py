@@ -93,9 +93,11 @@ def unsplit(
     pose: str = "raw",
     on_error: str = "raise",
     data_dir: str | os.PathLike[str] | None = None,
+    metadata_regex: str | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Source:
     """All images of a folder as one test split, for a model that was trained on others; arguments as ``nuclei``."""
-    prepared = _prepare(folder, image_size, None, None, intensity, pose, on_error, data_dir)
+    prepared = _prepare(folder, image_size, metadata_regex, classes, intensity, pose, on_error, data_dir)
     return to_source(prepared, folder, test_split(prepared))
 
 

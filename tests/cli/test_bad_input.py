@@ -327,9 +327,12 @@ def test_a_run_without_a_whole_checkpoint_is_refused(capsys, tmp_path, finished)
 
 
 def test_other_images_must_fit_the_run(refused, finished, folder):
-    line = refused("evaluate", f"--workdir={finished}", f"--folder={folder}")
-    assert "Interphase, Metaphase, MetaphaseAlignment" in line
-    assert "interphase, metaphase" in line
+    line = refused("evaluate", f"--workdir={finished}", f"--folder={folder}", "--config.data.image_size=8")
+    assert "config key data.image_size does not describe other images; expected one of classes, data_dir" in line
+    line = refused("evaluate", f"--workdir={finished}", "--config.data.classes=('interphase',)")
+    assert "--config.data.classes describes other images: got no --folder, expected one; add it" in line
+    line = refused("evaluate", f"--workdir={finished}", "--config.model.beta=2")
+    assert "a finished run keeps its config: got --config.model.beta, expected data or probe" in line
     line = refused("evaluate", f"--workdir={finished}", f"--folder={folder / 'nothing'}")
     assert str(folder / "nothing") in line
 

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -92,8 +93,15 @@ def test_an_unknown_field_is_refused_before_anything_runs(calls, capsys):
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["evaluate", "--workdir=w"], ("evaluate", (Path("w"),), {"folder": None})),
-        (["evaluate", "--workdir=w", "--folder=f"], ("evaluate", (Path("w"),), {"folder": Path("f")})),
+        (["evaluate", "--workdir=w"], ("evaluate", (Path("w"), None, None), {"described": {}, "probe": {}})),
+        (
+            ["evaluate", "--workdir=w", "--folder=f", "--output=o", "--config.data.channel_names=('BF','PI')"],
+            (
+                "evaluate",
+                (Path("w"), Path("f"), Path("o")),
+                {"described": {"channel_names": ("BF", "PI")}, "probe": {}},
+            ),
+        ),
         (["embed", "--workdir=w"], ("embed", (Path("w"), Path("w/latents.parquet")), {"split": None})),
         (
             ["embed", "--workdir=w", "--output=o.h5ad", "--split=test"],
@@ -104,6 +112,7 @@ def test_an_unknown_field_is_refused_before_anything_runs(calls, capsys):
 )
 def test_a_command_on_a_run_makes_its_one_call(calls, argv, expected, tmp_path, monkeypatch):
     (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "config.json").write_text(json.dumps({"data": {"channel_names": None}, "probe": {"head": "mlp"}}))
     monkeypatch.chdir(tmp_path)
     assert cli.main(argv) == 0
     assert calls == [expected]

@@ -11,7 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 import tifffile
 
-from cellfx import experiment, findings, results
+from cellfx import experiment, findings, results, verdicts
 from cellfx.data.flowcytometry import flowcytometry, prepare, unsplit
 from cellfx.data.image_files import read_image
 from cellfx.data.source import SPLITS, iterate
@@ -599,13 +599,14 @@ def test_other_images_are_normalised_as_those_of_the_run_were(cells, data_dir, t
     """From ``experiment.run``, which keeps the normalisation, to ``results.evaluate`` of another folder."""
     trained, judged = [], []
     monkeypatch.setattr(experiment, "train", lambda built, workdir: None)
-    monkeypatch.setattr(experiment, "report", lambda run, workdir: trained.append(run) or {})
-    experiment.run(_settings(cells, data_dir), tmp_path / "run")
     found = findings.Found(*[None] * 3, scores={})
+    monkeypatch.setattr(experiment, "report", lambda run, workdir: trained.append(run) or found)
+    experiment.run(_settings(cells, data_dir), tmp_path / "run")
     monkeypatch.setattr(cytometry, "fit", lambda *args, **kwargs: pytest.fail("fitted again"))
     monkeypatch.setattr(results, "restore", lambda workdir: trained[0])
-    monkeypatch.setattr(results, "measure", lambda run: judged.append(run.source) or found)
+    monkeypatch.setattr(results, "measure", lambda run, max_images: judged.append(run.source) or found)
     monkeypatch.setattr(findings, "summary", lambda scores: "")
+    monkeypatch.setattr(verdicts, "write", lambda *_: [])
     other = _write(tmp_path / "other", (("Mitosis", 3), ("G1", 2)), seed=5)
     results.evaluate(tmp_path / "run", other)
 
@@ -625,24 +626,28 @@ def test_other_images_are_normalised_as_those_of_the_run_were(cells, data_dir, t
             results.evaluate(tmp_path / "run", other)
 
 
-def test_classes_that_a_run_left_out_are_left_out_of_other_images(cells, data_dir, tmp_path, monkeypatch, capsys):
+def test_classes_that_a_run_does_not_know_are_unlabelled_and_counted(cells, data_dir, tmp_path, monkeypatch, caplog):
     trained, judged = [], []
+    found = findings.Found(*[None] * 3, scores={})
     monkeypatch.setattr(experiment, "train", lambda built, workdir: None)
-    monkeypatch.setattr(experiment, "report", lambda run, workdir: trained.append(run) or {})
+    monkeypatch.setattr(experiment, "report", lambda run, workdir: trained.append(run) or found)
     settings = _settings(cells, data_dir)
     settings["data"]["classes"] = ["Mitosis", "G1"]
     experiment.run(settings, tmp_path / "run")
     monkeypatch.setattr(results, "restore", lambda workdir: trained[0])
-    found = findings.Found(*[None] * 3, scores={})
-    monkeypatch.setattr(results, "measure", lambda run: judged.append(run.source) or found)
+    monkeypatch.setattr(results, "measure", lambda run, max_images: judged.append(run.source) or found)
     monkeypatch.setattr(findings, "summary", lambda scores: "")
-    results.evaluate(tmp_path / "run", _write(tmp_path / "other", (("Mitosis", 3), ("G1", 2), ("S", 4)), seed=5))
+    monkeypatch.setattr(verdicts, "write", lambda *_: [])
+    other = _write(tmp_path / "other", (("Mitosis", 3), ("G1", 2), ("S", 4)), seed=5)
+    assert results.evaluate(tmp_path / "run", other)["unknown_classes"] == {"S": 4}
     split = judged[0].splits["test"]
-    assert split.num_examples == len(split.arrays["image"]) == len(split.metadata["Metadata_File"]) == 5
-    np.testing.assert_array_equal(split.arrays["label"], split.metadata["Metadata_Class"] == "G1")
-    assert "4 of 9 images of" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"do not fit the run: got images .* of the classes S, expected"):
-        results.evaluate(tmp_path / "run", _write(tmp_path / "none", (("S", 4),), seed=5))
+    assert split.num_examples == len(split.arrays["image"]) == len(split.metadata["Metadata_File"]) == 9
+    number = {"Mitosis": 0, "G1": 1, "S": -1}
+    assert split.arrays["label"].tolist() == [number[name] for name in split.metadata["Metadata_Class"]]
+    assert "4 of 9 images are of classes that the run was not trained on, S (4); they are told apart" in caplog.text
+    none = results.evaluate(tmp_path / "run", _write(tmp_path / "none", (("S", 4),), seed=5))
+    assert none["unknown_classes"] == {"S": 4}
+    assert set(judged[1].splits["test"].arrays["label"].tolist()) == {-1}
 
 
 def test_images_of_another_depth_or_kind_are_not_normalised_by_a_run(cells, data_dir, tmp_path):
