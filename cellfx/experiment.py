@@ -1,5 +1,6 @@
 """From a config to a trained model in a workdir, and back: the module that knows all the parts."""
 
+import contextlib
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +12,15 @@ import optax
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
-from cellfx.parts import STEPS_UNKNOWN, Training, load_source, load_source_and_model, make_feed, make_optimizers
+from cellfx.parts import (
+    STEPS_UNKNOWN,
+    Training,
+    load_source,
+    load_source_and_model,
+    make_feed,
+    make_optimizers,
+    split_at_chance,
+)
 from cellfx.probing import check_classes
 from cellfx.rehearsal import rehearse, state_shapes
 from cellfx.settings import Config, call, check_owner, claim, locked, read, to_dict
@@ -21,6 +30,7 @@ from cellfx.subject import (
     Sample,
     Subject,
     check_data,
+    is_kept,
     judged_by_validation,
     keep_preprocessing,
     kept_preprocessing,
@@ -80,8 +90,12 @@ class Trained(NamedTuple):
     state: TrainState
 
 
-def build(config: Config) -> Experiment:
+def build(config: Config, workdir: Path | None = None) -> Experiment:
     """Data, model, optimisers and feed of a config; reads the data, trains nothing.
+
+    Args:
+        config: what to build.
+        workdir: of the run, whose splits are kept where it was begun; None for none.
 
     Raises:
         ValueError: an unknown key, name or value; a batch that the devices do not divide or the data does not fill.
@@ -90,7 +104,7 @@ def build(config: Config) -> Experiment:
     settings = to_dict(config)
     training, options, devices, batch_size, *_ = rehearse(settings)
     axis_name = parallel.axis_of(devices)
-    source, model, spec = load_source_and_model(settings, axis_name)
+    source, model, spec = _load(settings, axis_name, workdir)
     if options.classes is not None:
         check_classes(options.classes, source.class_names)
     if options.split == "valid":
@@ -117,7 +131,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     parallel.initialize_hosts()
     workdir = Path(workdir)
     check_owner(workdir, config)
-    experiment = build(config)
+    experiment = build(config, workdir)
     with locked(workdir):
         check_data(workdir, experiment.source)
         claim(workdir, config)
@@ -189,7 +203,7 @@ def restore(workdir: Path) -> Trained:
     settings = read(workdir)
     if settings.get("repeats", {}).get("num_runs", 1) > 1:
         raise ValueError(f"{workdir} holds several runs; expected the folder of one; choose {workdir / 'run0'}")
-    source, model, _ = load_source_and_model(settings, None, kept_preprocessing(workdir))
+    source, model, _ = _load(settings, None, workdir, kept_preprocessing(workdir))
     check_data(workdir, source)
     optimizers = make_optimizers(settings["optim"], STEPS_UNKNOWN, model.losses)
     state = checkpoint.restore(workdir / "checkpoints", state_shapes(model, optimizers), say)
@@ -249,6 +263,19 @@ def say(line: str) -> None:
     """One line for the person who started the command."""
     if jax.process_index() == 0:
         print(line, flush=True)
+
+
+def _load(
+    settings: Config, axis_name: str | None, workdir: Path | None, preprocessing: Mapping[str, Any] | None = None
+) -> tuple[Source, Model, Spec]:
+    """As ``load_source_and_model``; a run that was begun by an older version keeps the splits that it has."""
+    older = None if workdir is None else split_at_chance(settings)
+    for tried in () if older is None else (settings, older):
+        with contextlib.suppress(ValueError):  # a class too small for either way to split
+            found = load_source_and_model(tried, axis_name, preprocessing)
+            if is_kept(workdir, found[0]):
+                return found
+    return load_source_and_model(settings, axis_name, preprocessing)
 
 
 def _initial_state(experiment: Experiment, workdir: Path) -> TrainState:

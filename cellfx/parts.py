@@ -96,6 +96,19 @@ def paths_of(section: Mapping[str, Any]) -> dict[str, Path]:
     return {name: Path(settings[name]).expanduser().absolute() for name in read if settings[name] is not None}
 
 
+def split_at_chance(settings: Config) -> dict[str, Any] | None:
+    """The config with splits that leave the shares of the classes to chance, as older versions made them.
+
+    None where the data was never split so, or the config says how it is.
+    """
+    section = settings["data"]
+    factory, rest = chosen("data", "data", section)
+    takes = "by_class" in inspect.signature(factory).parameters and "by_class" not in rest
+    if not takes or rest.get("group") is not None:
+        return None
+    return {**settings, "data": {**section, "by_class": False}}
+
+
 def load_source_and_model(
     settings: Config, axis_name: str | None, preprocessing: Mapping[str, Any] | None = None
 ) -> tuple[Source, Model, Spec]:

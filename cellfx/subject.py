@@ -57,7 +57,7 @@ def check_data(workdir: Path, source: Source) -> None:
     Raises:
         ValueError: the data is not that which the workdir was trained on.
     """
-    found = {name: _digest(split) for name, split in sorted(source.splits.items())}
+    found = _digests(source)
     path = workdir / "data.json"
     if not path.exists():
         if jax.process_index() == 0:
@@ -71,6 +71,12 @@ def check_data(workdir: Path, source: Source) -> None:
             f"the data of {source.name} has changed since {workdir} was trained: got {counts} examples, expected the "
             f"same as then, {before}; restore the data, or train in another --workdir"
         )
+
+
+def is_kept(workdir: Path, source: Source) -> bool:
+    """Whether ``check_data`` would take the data of a source for that of a workdir; true where nothing is kept yet."""
+    path = workdir / "data.json"
+    return not path.exists() or json.loads(path.read_text()) == _digests(source)
 
 
 def keep_preprocessing(workdir: Path, source: Source) -> None:
@@ -101,6 +107,10 @@ def read_preprocessing(workdir: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is damaged: got {error}, expected JSON; restore it or use a new workdir") from error
+
+
+def _digests(source: Source) -> dict[str, dict[str, Any]]:
+    return {name: _digest(split) for name, split in sorted(source.splits.items())}
 
 
 def _digest(split: Split) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.optim = ConfigDict({"name": "adam", "learning_rate": 2e-4, "b1": 0.5})
     config.train = ConfigDict({"num_epochs": 150, "seed": 0, "steps_per_call": 12})
     config.train.update({"log_every": 12, "eval_every": 300, "save_every": 300})
-    config.probe = ConfigDict({"head": "mlp2", "symmetries": False})
+    config.probe = ConfigDict({"head": "mlp2", "symmetries": False, "train_images": 1_000})
     if size == "tiny":
         config.data.image_size = 16
         config.input.batch_size = 8

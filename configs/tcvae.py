@@ -27,7 +27,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.optim = ConfigDict({"name": "adam", "learning_rate": 5e-4})
     config.train = ConfigDict({"num_epochs": 5, "seed": 0, "steps_per_call": 10})
     config.train.update({"log_every": 10, "eval_every": 100, "save_every": 100})
-    config.probe = ConfigDict({"head": "mlp", "symmetries": True, "factor_votes": 800})
+    config.probe = ConfigDict({"head": "mlp", "symmetries": True, "train_images": 1_000, "factor_votes": 800})
     config.repeats = ConfigDict({"over": "seed", "num_runs": 1})
     if size == "tiny":
         config.data.update({"num_train": 96, "num_valid": 32, "num_test": 128, "image_size": 16})

@@ -28,7 +28,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.optim = ConfigDict({"name": "adam", "learning_rate": 1e-3})
     config.train = ConfigDict({"num_epochs": 5, "seed": 0, "steps_per_call": 10})
     config.train.update({"log_every": 10, "eval_every": 500, "save_every": 500})
-    config.probe = ConfigDict({"head": "mlp", "symmetries": False, "factor_votes": 800})
+    config.probe = ConfigDict({"head": "mlp", "symmetries": False, "train_images": 1_000, "factor_votes": 800})
     config.repeats = ConfigDict({"over": "seed", "num_runs": 1})
     if size == "published":
         config.data.num_train = 720_000

@@ -30,7 +30,7 @@ def get_config(size: str = "full") -> ConfigDict:
     config.optim = ConfigDict({"name": "adam", "learning_rate": 1e-3})
     config.train = ConfigDict({"num_epochs": 120, "seed": 0, "steps_per_call": 12})
     config.train.update({"log_every": 12, "eval_every": 120, "save_every": 240})
-    config.probe = ConfigDict({"head": "mlp2", "symmetries": False})
+    config.probe = ConfigDict({"head": "mlp2", "symmetries": False, "train_images": 1_000})
     config.tune = ConfigDict({"sampler": "grid", "num_trials": len(BETAS), "objective": "probe.balanced_accuracy"})
     if size == "tiny":
         config.data.image_size = 16

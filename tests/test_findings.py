@@ -138,6 +138,17 @@ def test_classes_are_counted_as_one_or_left_out():
     assert left.scores["probe"]["classes"] == {"small": ["small"], "large": ["large"]}
 
 
+def test_the_probe_learns_from_as_many_images_as_it_should():
+    """Before, from 1,000 at most, whatever the data."""
+    many = source(train=split(6, order=1))
+    assert measured(of=many, factor_votes=1).scores["probe"]["train_images"] == 7 * SIDE**3 > 1_000
+    few = measured(of=many, factor_votes=1, train_images=70).scores["probe"]
+    assert few["train_images"] == 70
+    assert few["test_images"] == 2 * SIDE**3
+    with pytest.raises(ValueError, match=r"probe\.train_images is too small: got 0, expected 1 or more; raise it"):
+        findings.Options(train_images=0).check()
+
+
 def test_classes_that_do_not_exist_are_refused():
     with pytest.raises(ValueError, match=r"unknown class in probe\.classes: got 'smal', expected one of small, large;"):
         measured(classes={"a": ("smal",), "b": ("large",)}, factor_votes=1)

@@ -43,6 +43,7 @@ def nuclei(
     on_error: str = "raise",
     in_memory_gib: Weight = 4.0,
     data_dir: str | os.PathLike[str] | None = None,
+    by_class: bool = True,
 ) -> Source:
     """Images of single cells, one per file, labelled by the folder they lie in.
 
@@ -56,8 +57,8 @@ def nuclei(
         image_size: H and W.
         metadata_regex: searched in every file name; each named group becomes a column ``Metadata_<Group>``.
         group: column whose values are kept together: no value, for instance no plate, is in two splits. It becomes
-            ``group`` of the batches. None splits at random, which is too kind to a model if images resemble each
-            other more than a new experiment will resemble them.
+            ``group`` of the batches. None splits at random, every class alike, which is too kind to a model if images
+            resemble each other more than a new experiment will resemble them.
         classes: the classes to use, in the order of the labels; None for all, by name.
         num_folds: number of folds.
         fold: the fold that tests.
@@ -70,6 +71,8 @@ def nuclei(
         on_error: ``raise``, or ``skip`` to leave out images that cannot be read; they are logged and counted.
         in_memory_gib: data larger than this many GiB is streamed from the prepared files.
         data_dir: where prepared data is kept; by default ``$CELLFX_CACHE/datasets`` if set, else that of TFDS.
+        by_class: where there is no group, whether every split gets its share of every class. Older versions left that
+            to chance; a run of theirs keeps its splits.
 
     Returns:
         Splits train, valid and test; with arrays, or with ``examples`` for data larger than ``in_memory_gib``.
@@ -82,7 +85,7 @@ def nuclei(
         OSError: prepared data cannot be written or read.
     """
     prepared = _prepare(folder, image_size, metadata_regex, classes, intensity, pose, on_error, data_dir)
-    parts, groups = divide(prepared, folder, num_folds, fold, valid_rate, seed, group, balance)
+    parts, groups = divide(prepared, folder, num_folds, fold, valid_rate, seed, group, balance, by_class)
     return to_source(prepared, folder, make_splits(prepared, parts, groups, seed, in_memory_gib))
 
 
@@ -130,7 +133,7 @@ def prepare(
     Raises:
         As ``nuclei``; TypeError for an argument that it does not have.
     """
-    unknown = set(loading) - {"num_folds", "fold", "valid_rate", "seed", "balance", "in_memory_gib"}
+    unknown = set(loading) - {"num_folds", "fold", "valid_rate", "seed", "balance", "in_memory_gib", "by_class"}
     if unknown:
         raise TypeError(f"nuclei has no argument {sorted(unknown)[0]!r}")
     prepared = _prepare(folder, image_size, metadata_regex, classes, intensity, pose, on_error, data_dir)

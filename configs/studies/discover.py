@@ -42,7 +42,7 @@ def _encoder() -> dict:
         "model": model,
         "optim": {"name": "adam", "learning_rate": 1e-3, "warm_up_rate": 0.05, "decay": "cosine"},
         "train": train,
-        "probe": {"head": "mlp", "symmetries": True, "factor_votes": 800},
+        "probe": {"head": "mlp", "symmetries": True, "train_images": 1_000, "factor_votes": 800},
     }
 
 
