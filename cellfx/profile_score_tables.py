@@ -5,13 +5,13 @@ that a row has no value for is missing.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from cellfx.profile_score_columns import describe
+from cellfx.profile_doses import Doses
+from cellfx.profile_score_files import LEVELS
 from cellfx.profiles import treatments
 from cellfx.profiles.average_precision import AveragePrecision
 from cellfx.profiles.mean_average_precision import MeanAveragePrecision
@@ -20,17 +20,27 @@ from cellfx.profiles.replicates import Replicating
 from cellfx.profiles.resampling import benjamini_hochberg
 from cellfx.profiles.scoring import Scores
 from cellfx.profiles.screen_rules import Columns
-from cellfx.profiles.table import Profiles, whole
+from cellfx.profiles.table import Profiles
 
-FOLDER = "scores"
-"""Of the workdir, with a folder for each variant and ``COLUMNS_FILE``."""
-COLUMNS_FILE = "columns.csv"
-LEVELS = ("wells", "treatments", "treatments_by_batch", "compounds", "mechanisms")
 OF_ROWS = {
     "replicate average precision": "average_precision_vs_treatments",
     "average precision": "average_precision_of_mechanism",
 }
 """Score -> column of its values by row, where it is not the name of the score."""
+
+
+class ByControls(NamedTuple):
+    """Replicates among the negative controls of their plate.
+
+    Attributes:
+        wells: average precision of wells.
+        treatments: its means over treatments.
+        doses: these by compound; None where each has one.
+    """
+
+    wells: AveragePrecision
+    treatments: MeanAveragePrecision
+    doses: Doses | None
 
 
 class Found(NamedTuple):
@@ -39,15 +49,14 @@ class Found(NamedTuple):
     Attributes:
         of_wells: scores of the N wells.
         of_treatments: scores of the T treatments that are compared.
-        by_controls: average precision of wells among the negative controls of their plate, and its means over
-            treatments; None where it was not computed.
-        across_batches: scores of the profiles of treatments in single batches; None likewise.
+        by_controls: None where replicates were not compared with controls.
+        across_batches: scores of the profiles of treatments in single batches.
     """
 
     of_wells: Scores
     of_treatments: Scores
-    by_controls: tuple[AveragePrecision, MeanAveragePrecision] | None
-    across_batches: Scores | None
+    by_controls: ByControls | None
+    across_batches: Scores
 
 
 def make(
@@ -69,60 +78,27 @@ def make(
         found: their scores.
 
     Returns:
-        Level -> rows: the metadata that tell them apart, then scores, see ``profile_score_columns``. Treatments that
+        Level -> rows: the metadata that tell them apart, then scores, see ``profile_score_files``. Treatments that
         are not compared follow those that are.
     """
+    of_treatments = _of_treatments(wells, controls, treated, columns, found)
     tables = {
         "wells": _of_wells(wells, controls, found),
-        "treatments": _of_treatments(wells, controls, treated, columns, found),
-        "compounds": _of_compounds(treated, columns, found),
+        "treatments": of_treatments,
+        "compounds": _of_compounds(treated, of_treatments, columns, found),
     }
     if columns.mechanism is not None:
         tables["mechanisms"] = _of_mechanisms(treated, columns, found)
-    if by_batch is not None and found.across_batches is not None:
+    if by_batch is not None and found.across_batches.per_row:
         _add_batches(tables, by_batch, columns, found.across_batches)
     return {level: tables[level] for level in LEVELS if level in tables}
-
-
-def write(tables: Mapping[str, Mapping[str, pl.DataFrame]], workdir: Path) -> None:
-    """Writes ``scores/<variant>/<level>.parquet`` and ``.csv``, and what their columns mean.
-
-    Args:
-        tables: folder of the variant -> level -> table.
-        workdir: of the run.
-
-    Raises:
-        OSError: the disk is full.
-    """
-    meanings: dict[str, dict[str, str]] = {level: {} for level in LEVELS}
-    for name, levels in tables.items():
-        folder = workdir / FOLDER / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for level in LEVELS:
-            _write(levels.get(level), folder / f"{level}.parquet", folder / f"{level}.csv")
-            meanings[level] |= describe(levels[level].columns) if level in levels else {}
-    rows = [(level, *pair) for level, columns in meanings.items() for pair in columns.items()]
-    with whole(workdir / FOLDER / COLUMNS_FILE) as temporary:
-        pl.DataFrame(rows, ("table", "column", "meaning"), orient="row").write_csv(temporary)
-
-
-def _write(table: pl.DataFrame | None, parquet: Path, csv: Path) -> None:
-    """Both files whole; neither, where there is no table, also of an earlier run."""
-    if table is None:
-        parquet.unlink(missing_ok=True)
-        csv.unlink(missing_ok=True)
-        return
-    with whole(parquet) as temporary:
-        table.write_parquet(temporary)
-    with whole(csv) as temporary:
-        table.write_csv(temporary)
 
 
 def _of_wells(wells: Profiles, controls: np.ndarray, found: Found) -> pl.DataFrame:
     scores, num_rows = found.of_wells, len(wells.features)
     values: dict[str, Any] = {"control": controls}
     if found.by_controls is not None:
-        values |= _of_ranking(found.by_controls[0], "_vs_controls", num_rows)
+        values |= _of_ranking(found.by_controls.wells, "_vs_controls", num_rows)
     return wells.metadata.hstack(_frame(values | _by_row(scores, wells.metadata.height)))
 
 
@@ -136,7 +112,7 @@ def _of_treatments(
     others = named.select(described).unique(maintain_order=True).join(compared, by, "anti", nulls_equal=True)
     table = pl.concat([compared, others.with_columns(compared=False)], how="diagonal")
     counts = named.group_by(by).agg(pl.len().cast(pl.Int64).alias("num_replicates"))
-    parts = [counts] if found.by_controls is None else [counts, _of_means(found.by_controls[1], "_vs_controls")]
+    parts = [counts] if found.by_controls is None else [counts, _of_controls(found.by_controls)]
     details, rules = found.of_wells.details, found.of_wells.details["rules"]
     grouped: list[tuple[np.ndarray, dict[str, Any]]] = []
     if "replicate average precision" in details:
@@ -153,15 +129,18 @@ def _of_treatments(
     return _joined(table, parts, by)
 
 
-def _of_compounds(treated: Profiles, columns: Columns, found: Found) -> pl.DataFrame:
+def _of_compounds(treated: Profiles, of_treatments: pl.DataFrame, columns: Columns, found: Found) -> pl.DataFrame:
     metadata, by = treated.metadata, [columns.compound]
-    described = [*by, *([columns.mechanism] if columns.mechanism else [])]
-    table = metadata.filter(treatments.known(metadata, columns.compound)).group_by(by, maintain_order=True)
-    table = table.agg(*(pl.col(name).first() for name in described[1:]), num_treatments=pl.len().cast(pl.Int64))
+    table = of_treatments.filter(treatments.known(of_treatments, columns.compound)).group_by(by, maintain_order=True)
+    mechanism = [pl.col(columns.mechanism).first()] if columns.mechanism not in (None, columns.compound) else []
+    table = table.agg(*mechanism, num_treatments=pl.col("compared").sum().cast(pl.Int64))
     means, parts = found.of_treatments.details.get("average precision"), []
     if means is not None:
         units, codes = found.of_treatments.details["rules"].units, means.groups["group"].to_numpy()
         parts.append(_keyed(metadata.select(by), units, codes, _means(means, "_of_mechanism")))
+    doses = found.by_controls and found.by_controls.doses
+    if doses:
+        parts.append(doses.compounds.hstack(_frame(doses.of_compounds())))
     return _joined(table, parts, by)
 
 
@@ -188,7 +167,7 @@ def _add_batches(tables: dict[str, pl.DataFrame], by_batch: Profiles, columns: C
     tables["treatments_by_batch"] = rows
     share = pl.col("NSCB_right").mean().alias("NSCB")
     for level, by in ("treatments", list(columns.treatment)), ("mechanisms", [columns.mechanism]):
-        if level in tables and "NSCB_right" in rows.columns:
+        if level in tables:
             tables[level] = _joined(tables[level], [rows.group_by(by).agg(share)], by)
 
 
@@ -222,8 +201,10 @@ def _of_ranking(result: AveragePrecision, suffix: str, num_rows: int) -> dict[st
     }
 
 
-def _of_means(result: MeanAveragePrecision, suffix: str) -> pl.DataFrame:
-    return result.groups.hstack(_frame(_means(result, suffix)))
+def _of_controls(found: ByControls) -> pl.DataFrame:
+    """A row for each treatment."""
+    values = _means(found.treatments, "_vs_controls") | (found.doses.of_treatments() if found.doses else {})
+    return found.treatments.groups.hstack(_frame(values))
 
 
 def _means(result: MeanAveragePrecision, suffix: str) -> dict[str, Any]:

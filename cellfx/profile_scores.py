@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from cellfx import profile_batches, profile_score_tables
+from cellfx import profile_batches, profile_doses, profile_score_tables
 from cellfx.profile_setting import Asked
 from cellfx.profiles import plate_identity, subsets
 from cellfx.profiles import scores as library
-from cellfx.profiles.average_precision import AveragePrecision, average_precision
-from cellfx.profiles.mean_average_precision import MeanAveragePrecision, mean_average_precision, null_of_mean
+from cellfx.profiles.average_precision import average_precision
+from cellfx.profiles.mean_average_precision import mean_average_precision, null_of_mean
 from cellfx.profiles.pairs import encode
 from cellfx.profiles.resampling import Interval, bootstrap_interval, p_value
 from cellfx.profiles.scoring import HEADLINE, Effort, Scores
@@ -36,6 +36,7 @@ HEADLINES = (
 OF_SUBSETS = (f"enrichment@{HEADLINE:g}", "hits above chance")
 """Computed on a subset itself; ``MEANS`` on all treatments and averaged over the subset: Bornholdt 2021, 4.6.2."""
 MEANS = ("precision@R", "average precision", "NSC")
+NO_SCORES = Scores({}, {}, {}, {}, {}, {})
 PUBLISHED_NULL_SIZE = 10_000
 """Random rankings for the mean average precision of replicates: p-values of hundreds of treatments are corrected."""
 
@@ -144,24 +145,19 @@ def score(
     of_wells = library.score(variant.wells, variant.controls, columns, question.similarity, question.effort, wells)
     treated = columns._replace(batch=None)
     of_treatments = library.score(variant.treated, None, treated, question.similarity, effort, OF_TREATMENTS)
-    across = library.attempt(left_out, profile_batches.NSCB, profile_batches.score, variant.by_batch, columns, question)
+    elsewhere = variant.by_batch, columns, question
+    across = library.attempt(left_out, profile_batches.NSCB, profile_batches.score, *elsewhere) or NO_SCORES
     by_treatment, published, by_controls = None, {}, None
     if question.replicates:
         of_replicates = library.attempt(left_out, "fraction retrieved", replicates, variant, columns, question)
         by_treatment, published, by_controls = of_replicates or (None, {}, None)
     else:
         left_out["replicates"] = "not asked for: got scores.replicates False, expected True; switch it on"
+    numbers = _numbers(of_treatments, "treatments")
     found = {
         "num_treatments": len(variant.treated.features),
-        "scores": published
-        | _numbers(of_wells, "wells")
-        | _numbers(of_treatments, "treatments")
-        | (_numbers(across, "treatments") if across else {}),
-        "left_out": left_out
-        | of_wells.left_out
-        | of_treatments.left_out
-        | parts.left_out
-        | (across.left_out if across else {}),
+        "scores": published | _numbers(of_wells, "wells") | numbers | _numbers(across, "treatments"),
+        "left_out": left_out | of_wells.left_out | of_treatments.left_out | across.left_out | parts.left_out,
         "replicates": by_treatment,
         **_details(of_wells, of_treatments, effort),
         "subsets": {},
@@ -187,7 +183,7 @@ def _within(effort: Effort, num_rows: int) -> tuple[Effort, dict[str, str]]:
 
 def replicates(
     variant: Variant, columns: Columns, question: Asked
-) -> tuple[dict[str, Any], dict[str, Any], tuple[AveragePrecision, MeanAveragePrecision]]:
+) -> tuple[dict[str, Any], dict[str, Any], profile_score_tables.ByControls]:
     """Mean average precision of every treatment's wells against the controls of the same plate, and its scores."""
     wells, controls, plate = variant.wells, pl.Series(variant.controls), columns.plate_identity()
     treatment = [pl.when(~controls).then(pl.col(name)).alias(name) for name in columns.treatment]
@@ -217,7 +213,12 @@ def replicates(
             "wells", means.mean(), _interval(means, drawn, question.effort), p_value(means.mean(), null)
         ),
     }
-    return by_treatment, found, (precision, mean)
+    doses = profile_doses.correct(mean, wells.metadata, columns)
+    if doses is not None:
+        retrieved, p_simes = doses.retrieved.astype(float), float(doses.hierarchy.corrected_families.min())
+        interval = _interval(retrieved, np.arange(len(retrieved)), question.effort)
+        found[profile_doses.NAME] = _number("wells", retrieved.mean(), interval, p_simes)
+    return by_treatment, found, profile_score_tables.ByControls(precision, mean, doses)
 
 
 def _interval(values: np.ndarray, drawn: np.ndarray, effort: Effort) -> Interval | None:

@@ -20,6 +20,8 @@ TERMS = {
     "one batch.",
     "fraction retrieved": "Share of the treatments whose wells find each other better than chance: the p-value of "
     "their mean average precision, corrected for the number of treatments, is below .05.",
+    "fraction of compounds retrieved": "Where compounds have several doses: share of those of which any dose is "
+    "retrieved. The p-values of their doses become one by Simes' rule, which is corrected for the number of compounds.",
     "mAP of replicates": "Mean average precision: 1 where the wells of a treatment are more like each other than like "
     "any negative control of their plate.",
     "replicate average precision": "1 where the wells of a treatment are more like each other than like the wells of "

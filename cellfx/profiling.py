@@ -17,7 +17,7 @@ from cellfx import (
     profile_notices,
     profile_page,
     profile_pictures,
-    profile_score_tables,
+    profile_score_files,
     profile_scores,
     profile_setting,
     profile_steps,
@@ -44,7 +44,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     Args:
         config: sections ``profiles`` (``path`` and ``features``, or ``simulated``), ``columns``, ``controls``
             (see ``profile_controls.find``), ``variants`` ((name, steps), in order), and some of ``OPTIONAL_SECTIONS``.
-        workdir: gets config.json, scores.json, ``scores/<variant>/`` with tables of them (``profile_score_tables``),
+        workdir: gets config.json, scores.json, ``scores/<variant>/`` with tables of them (``profile_score_files``),
             report.html, figures/ and ``profiles/<variant>/`` with a Parquet file
             for every level and what was fitted; see ``profiles.variant.apply``.
 
@@ -84,7 +84,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
             tables[planned.folder] = scores[one.name].pop("tables")
             words = [f"{what} {value:.4g}" for what, value in profile_scores.headline(scores[one.name]).items()]
             say(f"{one.name}: {', '.join(words)}")
-        profile_score_tables.write(tables, workdir)
+        profile_score_files.write(tables, workdir)
         write_whole(workdir / "scores.json", json.dumps(profile_scores.plain(scores), indent=1).encode())
         page, left_out = profile_page.write(made, scores, columns, question, wanted, settings, workdir)
         for name, reason in left_out.items():

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cellfx import profile_score_columns, profile_score_tables, profile_scores
+from cellfx import profile_score_files, profile_scores
 from cellfx.profile_setting import Asked
 from cellfx.profiles.consensus import consensus
+from cellfx.profiles.hierarchical import hierarchical
 from cellfx.profiles.scoring import Effort
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.simulated import Sizes, simulated
@@ -29,7 +30,7 @@ EFFORT = Effort(
 @pytest.fixture(scope="module")
 def variant():
     """Three mechanisms of three compounds at two doses, one compound without a mechanism; rows in no order."""
-    sizes = Sizes(mechanism=4.0, compound=2.0, batch=1.0)
+    sizes = Sizes(mechanism=5.0, compound=5.0, batch=0.5, place=0.0, typical=0.0)
     wells = simulated(
         3, 3, (1.0, 5.0), num_batches=2, plates_per_batch=2, num_controls=12, num_features=10, sizes=sizes
     )
@@ -57,7 +58,7 @@ def value(scores, name):
 def test_scores_are_means_over_their_tables(found):
     scores, tables = found
     wells, treatments, compounds = (tables[level] for level in ("wells", "treatments", "compounds"))
-    assert [len(tables[level]) for level in profile_score_tables.LEVELS] == [4 * (18 + 12), 18, 18, 9, 3]
+    assert [len(tables[level]) for level in profile_score_files.LEVELS] == [4 * (18 + 12), 18, 18, 9, 3]
     known = {
         "fraction retrieved": treatments["retrieved_vs_controls"].mean(),
         "mAP of replicates": treatments["mean_average_precision_vs_controls"].mean(),
@@ -76,6 +77,9 @@ def test_scores_are_means_over_their_tables(found):
     }
     for name, mean in known.items():
         np.testing.assert_allclose(mean, value(scores, name), rtol=1e-12, err_msg=name)
+    assert value(scores, "fraction of compounds retrieved") == compounds["hierarchically_retrieved_vs_controls"].mean()
+    p_value = scores["fraction of compounds retrieved"]["p_value"]
+    assert p_value == compounds["corrected_simes_p_value_vs_controls"].min()
     assert scores["fraction retrieved"]["p_value"] == treatments["corrected_p_value_vs_controls"].min()
 
 
@@ -99,6 +103,21 @@ def test_each_row_has_its_own_scores(variant, found):
     assert unknown["p_value_vs_controls"].null_count() == 0
 
 
+def test_doses_are_corrected_in_two_steps(found):
+    _, tables = found
+    treatments, compounds = tables["treatments"], tables["compounds"]
+    compound = treatments["Metadata_Compound"].to_numpy()
+    known = hierarchical(treatments["p_value_vs_controls"].to_numpy(), np.unique(compound, return_inverse=True)[1])
+    np.testing.assert_allclose(treatments["hierarchical_p_value_vs_controls"], known.corrected, rtol=1e-12)
+    by_name = compounds.sort("Metadata_Compound")
+    np.testing.assert_allclose(by_name["simes_p_value_vs_controls"], known.simes, rtol=1e-12)
+    np.testing.assert_allclose(by_name["corrected_simes_p_value_vs_controls"], known.corrected_families, rtol=1e-12)
+    counts = treatments.group_by("Metadata_Compound").agg(pl.col("hierarchically_retrieved_vs_controls").sum())
+    assert by_name["num_retrieved_vs_controls"].to_list() == counts.sort("Metadata_Compound").to_series(1).to_list()
+    assert 0 < by_name["num_retrieved_vs_controls"].sum() < 18
+    assert by_name["num_tested_vs_controls"].to_list() == [2] * 9
+
+
 def test_means_of_mechanisms_are_those_of_their_treatments(found):
     _, tables = found
     compared = tables["treatments"].filter("compared").drop_nulls("Metadata_MOA")
@@ -112,7 +131,7 @@ def test_means_of_mechanisms_are_those_of_their_treatments(found):
 
 def test_files_are_read_back_and_columns_described(found, tmp_path):
     _, tables = found
-    profile_score_tables.write({"raw": tables, "other": {"wells": tables["wells"]}}, tmp_path)
+    profile_score_files.write({"raw": tables, "other": {"wells": tables["wells"]}}, tmp_path)
     described = pl.read_csv(tmp_path / "scores" / "columns.csv")
     for level, table in tables.items():
         folder = tmp_path / "scores" / "raw"
@@ -122,7 +141,7 @@ def test_files_are_read_back_and_columns_described(found, tmp_path):
         rows = described.filter(pl.col("table") == level)
         assert rows["column"].to_list() == table.columns
         assert all(len(meaning) > 10 and "{" not in meaning for meaning in rows["meaning"])
-    profile_score_tables.write({"raw": {"wells": tables["wells"]}}, tmp_path)
+    profile_score_files.write({"raw": {"wells": tables["wells"]}}, tmp_path)
     names = [path.name for path in sorted((tmp_path / "scores" / "raw").iterdir())]
     assert names == ["wells.csv", "wells.parquet"]
 
@@ -143,5 +162,5 @@ def test_a_screen_without_mechanisms_batches_and_replicates_has_the_tables_that_
 
 def test_every_meaning_is_needed_and_every_column_has_one(found):
     names = {name for table in found[1].values() for name in table.columns}
-    unused = [p for p in profile_score_columns.MEANINGS if not any(re.fullmatch(p, name) for name in names)]
+    unused = [p for p in profile_score_files.MEANINGS if not any(re.fullmatch(p, name) for name in names)]
     assert [pattern for pattern in unused if not pattern.startswith(("matching", "(replicating"))] == []

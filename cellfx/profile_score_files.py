@@ -1,9 +1,17 @@
-"""What the columns of the tables of scores mean: ``columns.csv`` beside them."""
+"""Tables of scores as files, and what their columns mean: ``columns.csv`` beside them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from cellfx.profiles.table import METADATA
+import polars as pl
+
+from cellfx.profiles.table import METADATA, whole
+
+FOLDER = "scores"
+"""Of the workdir, with a folder for each variant and ``COLUMNS_FILE``."""
+COLUMNS_FILE = "columns.csv"
+LEVELS = ("wells", "treatments", "treatments_by_batch", "compounds", "mechanisms")
 
 SUFFIXES = {
     "_vs_controls": "the wells of a treatment among the negative controls of their plate",
@@ -29,6 +37,14 @@ MEANINGS = {
     r"exact_.*": "whether that p-value is exact, or counted among random rankings: {}",
     r"corrected_p_value_.*": "that p-value after Benjamini and Hochberg, over all rows of this table: {}",
     r"retrieved_.*": "whether the corrected p-value is below .05: {}",
+    r"hierarchical_p_value_vs_controls": "that p-value corrected for the doses of the compound and for all compounds, "
+    "in two steps: the smallest level at which the compound is selected and the dose discovered",
+    r"hierarchically_retrieved_vs_controls": "whether the p-value corrected in two steps, of the dose or of the "
+    "compound, is below .05",
+    r"num_tested_vs_controls": "treatments of the compound with a p-value, compared or not",
+    r"num_retrieved_vs_controls": "those of them that are retrieved by the correction in two steps",
+    r"simes_p_value_vs_controls": "Simes' p-value: whether any treatment of the compound differs from the controls",
+    r"corrected_simes_p_value_vs_controls": "Simes' p-value after Benjamini and Hochberg, over compounds",
     r"grit": "standard deviations by which the row is more like others of its mechanism than like controls",
     r"grit_num_targets": "pairs of a well and a well of another compound of its mechanism that grit compares",
     r"grit_num_controls": "negative controls that it compares them with",
@@ -54,6 +70,28 @@ MEANINGS = {
 """Pattern of a column -> its meaning, where {} stands for what ``SUFFIXES`` says."""
 
 
+def write(tables: Mapping[str, Mapping[str, pl.DataFrame]], workdir: Path) -> None:
+    """Writes ``scores/<variant>/<level>.parquet`` and ``.csv``, and what their columns mean.
+
+    Args:
+        tables: folder of the variant -> level -> table.
+        workdir: of the run.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    meanings: dict[str, dict[str, str]] = {level: {} for level in LEVELS}
+    for name, levels in tables.items():
+        folder = workdir / FOLDER / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for level in LEVELS:
+            _write(levels.get(level), folder / f"{level}.parquet", folder / f"{level}.csv")
+            meanings[level] |= describe(levels[level].columns) if level in levels else {}
+    rows = [(level, *pair) for level, columns in meanings.items() for pair in columns.items()]
+    with whole(workdir / FOLDER / COLUMNS_FILE) as temporary:
+        pl.DataFrame(rows, ("table", "column", "meaning"), orient="row").write_csv(temporary)
+
+
 def describe(names: Sequence[str]) -> dict[str, str]:
     """Column -> what it means."""
     return {name: _meaning(name) for name in names}
@@ -65,3 +103,15 @@ def _meaning(name: str) -> str:
     suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
     meaning = next(words for pattern, words in MEANINGS.items() if re.fullmatch(pattern, name))
     return meaning.format(SUFFIXES.get(suffix, ""))
+
+
+def _write(table: pl.DataFrame | None, parquet: Path, csv: Path) -> None:
+    """Both files whole; neither, where there is no table, also of an earlier run."""
+    if table is None:
+        parquet.unlink(missing_ok=True)
+        csv.unlink(missing_ok=True)
+        return
+    with whole(parquet) as temporary:
+        table.write_parquet(temporary)
+    with whole(csv) as temporary:
+        table.write_csv(temporary)
