@@ -2,7 +2,8 @@
 
 import contextlib
 import importlib
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,7 @@ from cellfx.training.writer import Writer, read_metrics
 from cellfx.types import Batch, Model, PyTree, Spec, StepFn, TrainState
 
 EVALUATION_SEED = 1
+SHOWN_SIZES = 10
 
 
 class Experiment(NamedTuple):
@@ -105,6 +107,7 @@ def build(config: Config, workdir: Path | None = None) -> Experiment:
     training, options, devices, batch_size, *_ = rehearse(settings)
     axis_name = parallel.axis_of(devices)
     source, model, spec = _load(settings, axis_name, workdir)
+    notice(source.notices)
     if options.classes is not None:
         check_classes(options.classes, source.class_names)
     if options.split == "valid":
@@ -248,15 +251,25 @@ def prepare(config: Config) -> None:
     """
     section = to_dict(config)["data"]
     source = load_source(section)
+    notice(source.notices)
     module = importlib.import_module(f"cellfx.data.{section['name']}")
     if hasattr(module, "prepare"):
         stored = module.prepare(**{key: value for key, value in section.items() if key not in ("name", "grouped")})
         say(f"stored in {stored.path}")
         say("\n".join(f"{count:8,}  {name}" for name, count in stored.num_examples.items()))
+        sizes = [f"{size} {count:,}" for size, count in stored.sizes.items()]
+        more = [f"{len(sizes) - SHOWN_SIZES} sizes more"] if len(sizes) > SHOWN_SIZES else []
+        say(f"sizes: {', '.join(sizes[:SHOWN_SIZES] + more)}")
         say(f"{len(stored.skipped)} files skipped that cannot be read {', '.join(map(str, stored.skipped))}".rstrip())
     counts = ", ".join(f"{name} {split.num_examples:,}" for name, split in source.splits.items())
     size = "x".join(map(str, source.image_shape))
     say(f"{source.name}: {size} images, {counts}, classes {', '.join(source.class_names) or 'none'}")
+
+
+def notice(lines: Iterable[str]) -> None:
+    """What is odd but no error, a line each on stderr."""
+    for line in lines if jax.process_index() == 0 else ():
+        print(f"notice: {line}", file=sys.stderr, flush=True)
 
 
 def say(line: str) -> None:

@@ -12,7 +12,7 @@ import cellfx
 from cellfx.analysis import charts, density_charts, figures, interpolation, latents, translation_charts, traversal
 from cellfx.analysis.density import class_densities
 from cellfx.analysis.factors import rank_correlation
-from cellfx.analysis.report import Picture, Section, report
+from cellfx.analysis.report import Picture, Section, Table, report
 from cellfx.findings import NUM_SHOWN, Found
 from cellfx.headlines import key_numbers, score_tables
 from cellfx.settings import write_whole
@@ -75,6 +75,8 @@ def write(
     if found.codes is not None:
         parts |= {"Images": _of_images(found), "Latents": _of_latents(found)}
     sections = [Section(title, TEXTS[title], save(drawn, workdir)) for title, drawn in parts.items() if drawn]
+    if notices := [(line,) for line in found.subject.source.notices]:
+        sections.append(Section("Data", TEXTS["Data"], [Table(("notice",), notices)]))
     sections += score_tables(found.scores)
     page = report(
         f"{config['model']['name']} on {found.subject.source.name}",
@@ -94,6 +96,7 @@ TEXTS = {
     "Images": "What the model keeps of an image, and what it draws from nothing. A traversal decodes the same code "
     "with one latent moved: a row shows what that latent stands for.",
     "Latents": "How much each latent says about an image, and how the classes and known factors lie in them.",
+    "Data": "What is to be known of the images before any of this is believed.",
     "Training": "How the loss and its terms went. A total correlation and its companions have the estimator's constant "
     "subtracted: independent latents read 0.",
 }

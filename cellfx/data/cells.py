@@ -10,6 +10,7 @@ import numpy as np
 
 from cellfx.data.channels import choose
 from cellfx.data.many_files import check_options
+from cellfx.data.noticed import of_constant, of_sizes
 from cellfx.data.objects import find_objects
 from cellfx.data.prepared import Prepared, Summary, convert, count_by_class
 from cellfx.data.records import build_records, image_reader, notes
@@ -70,22 +71,27 @@ def prepare_cells(cells: Cells) -> tuple[Prepared, tuple[str, ...]]:
     config = make_config(objects, cells.image_size, cells.channel_names, cells.brightfield, constant, cells.on_error)
     chosen = choose(cells.channels, config.names, config.first_path)
     builder = build_records(FlowCytometry, config, objects.root, cells.data_dir)
-    noted = notes(builder, ("skipped", "heights", "widths"))
+    noted = notes(builder, ("skipped", "heights", "widths", "constant", "checksums"))
     found = ~np.isin(objects.columns["Metadata_File"], noted["skipped"])
     columns = {name: values[found] for name, values in objects.columns.items()}
     columns["Metadata_Height_px"] = np.array(noted["heights"], np.int64)
     columns["Metadata_Width_px"] = np.array(noted["widths"], np.int64)
     sizes = collections.Counter(f"{h}x{w}" for h, w in zip(noted["heights"], noted["widths"], strict=True))
+    labels, files = objects.labels[found], columns["Metadata_File"]
+    empty = of_constant(noted["constant"], labels, objects.class_names, files)
     summary = Summary(
         path=Path(builder.data_path),
-        num_examples=count_by_class(objects.labels[found], objects.class_names),
+        num_examples=count_by_class(labels, objects.class_names),
         image_shape=(cells.image_size, cells.image_size, len(config.names)),
         dtype=config.dtype,
         sizes=dict(sizes.most_common()),
         skipped=tuple(noted["skipped"]),
         channel_names=config.names,
+        num_constant=len(noted["constant"]),
+        notices=(*objects.notices, *of_sizes(sizes, cells.image_size), *empty),
     )
-    prepared = Prepared(summary, objects.labels[found], columns, image_reader(builder, SPLIT, int(found.sum())))
+    read, checksums = image_reader(builder, SPLIT, int(found.sum())), np.array(noted["checksums"], np.uint32)
+    prepared = Prepared(summary, labels, columns, read, checksums)
     names = tuple(config.names[index] for index in chosen)
     kinds = tuple(config.kinds[index] for index in chosen)
     return convert(prepared, lambda images: images[..., chosen], names, config.dtype), kinds

@@ -19,6 +19,7 @@ from cellfx.data.prepared import (
     divide,
     make_splits,
     read_in_chunks,
+    refuse_constant,
     restrict,
     test_split,
     to_source,
@@ -136,6 +137,7 @@ def flowcytometry(
         data_dir,
     )
     prepared, kinds = prepare_cells(cells)
+    refuse_constant(prepared, folder)
     if kept is not None:
         prepared = restrict(prepared, read_kept(kept, prepared.columns["Metadata_File"].tolist(), Path(folder)))
     _refuse_single_images(prepared, folder)
@@ -217,6 +219,7 @@ def prepare(folder: str | os.PathLike[str], **options: Any) -> Summary:
         raise TypeError(f"flowcytometry has no argument {unknown[0]!r}")
     used = {name: value for name, value in options.items() if name in Cells._fields}
     prepared, _ = prepare_cells(Cells(folder, **used))
+    refuse_constant(prepared, folder)
     if options.get("group") is not None:
         check_column(prepared, options["group"])
     return prepared.summary

@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 from cellfx.data.channels import align, kinds_of, name_channels
 from cellfx.data.image_files import Planes
 from cellfx.data.many_files import config_name, first_readable, read_all, refuse_empty_classes
+from cellfx.data.noticed import constant_value
 from cellfx.data.objects import Objects, read_object
 from cellfx.preprocess.size import resize
 
@@ -134,13 +135,16 @@ class FlowCytometry(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         config, objects = self.builder_config, self.builder_config.objects
-        skipped, sizes, counts = [], [], collections.Counter()
+        skipped, sizes, counts, constant, checksums = [], [], collections.Counter(), [], []
         for index, planes in read_all(objects.files, lambda files: read_object(objects, files), config.on_error):
             if planes is None:
                 skipped.append(objects.files[index][0])
                 continue
             label, (height, width) = int(objects.labels[index]), planes.pixels.shape[:2]
             sizes.append((height, width))
+            if (value := constant_value(planes.pixels)) is not None:
+                constant.append([len(checksums), value])
+            checksums.append(planes.checksum)
             counts[objects.class_names[label]] += 1
             told = {name: values[index].item() for name, values in objects.columns.items()}
             yield (
@@ -153,7 +157,11 @@ class FlowCytometry(tfds.core.GeneratorBasedBuilder):
             )
         refuse_empty_classes(counts, objects.class_names, objects.root)
         self.info.metadata.update(
-            skipped=skipped, heights=[height for height, _ in sizes], widths=[width for _, width in sizes]
+            skipped=skipped,
+            heights=[height for height, _ in sizes],
+            widths=[width for _, width in sizes],
+            constant=constant,
+            checksums=checksums,
         )
 
     def _sized(self, planes: Planes, index: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cellfx.data.image_files import SUFFIXES
+from cellfx.data.noticed import images_below, is_image, of_inner_folders, of_loose, of_other_suffixes, of_twins
 
 
 class Folder(NamedTuple):
@@ -26,6 +27,7 @@ class Folder(NamedTuple):
         files: N paths relative to ``root``, with ``/`` between class and file name.
         labels: (N,) int32, index into ``class_names``.
         fingerprint: hexadecimal digest of the path, size and times of every file.
+        notices: lines about images that are not looked at.
     """
 
     root: Path
@@ -33,6 +35,7 @@ class Folder(NamedTuple):
     files: tuple[str, ...]
     labels: np.ndarray
     fingerprint: str
+    notices: tuple[str, ...] = ()
 
 
 def scan(
@@ -45,7 +48,7 @@ def scan(
 
     Args:
         folder: holds one folder per class; files whose names start with a dot or end in none of ``suffixes`` are not
-            looked at.
+            looked at, nor what lies in folders within those of the classes. Where these are images, ``notices`` tell.
         classes: the classes to take, in the order of their labels; None takes all, sorted by name.
         suffixes: ends of the names of images, in lower case.
 
@@ -55,13 +58,17 @@ def scan(
         ValueError: no class folders, an unknown or repeated class, a class without images, a link out of the folder.
     """
     root = existing(folder, "a folder with one folder of images per class")
-    names = _class_names(root, classes)
-    files, labels = [], []
+    names, loose = _class_names(root, classes)
+    files, labels, others, inner = [], [], [], []
     for label, name in enumerate(names):
-        entries = _image_entries(root, name, suffixes)
+        entries, rest = _image_entries(root, name, suffixes)
         files += [f"{name}/{entry.name}" for entry in entries]
         labels += [label] * len(entries)
-    return Folder(root, names, tuple(files), np.array(labels, np.int32), fingerprint(root, files))
+        inner += [Path(entry.path) for entry in rest if entry.is_dir()]
+        others += [f"{name}/{entry.name}" for entry in rest if is_image(entry.name) and not entry.is_dir()]
+    unseen = [*of_other_suffixes(others, root, suffixes), *of_inner_folders(inner, root), *of_loose(loose, root)]
+    notices = (*unseen, *of_twins(files, root))
+    return Folder(root, names, tuple(files), np.array(labels, np.int32), fingerprint(root, files), notices)
 
 
 def existing(folder: str | os.PathLike[str], expected: str) -> Path:
@@ -88,14 +95,18 @@ def fingerprint(root: Path, files: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _class_names(root: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
-    found = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+def _class_names(root: Path, classes: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:
+    """The classes, and the names of the files beside their folders."""
+    found, loose = [], []
+    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
+        if not entry.name.startswith("."):
+            (found if entry.is_dir() else loose).append(entry.name)
     if not found:
         raise ValueError(
             f"no class folders in {root}; expected one folder of images per class, such as {root}/Interphase; "
             "unlabelled images go into one folder"
         )
-    return choose_classes(classes, found, root)
+    return choose_classes(classes, found, root), loose
 
 
 def choose_classes(
@@ -116,22 +127,23 @@ def choose_classes(
     return tuple(classes)
 
 
-def _image_entries(root: Path, class_name: str, suffixes: Sequence[str]) -> list[os.DirEntry[str]]:
-    entries = sorted(
-        (
-            entry
-            for entry in os.scandir(root / class_name)
-            if not entry.name.startswith(".") and entry.name.lower().endswith(tuple(suffixes))
-        ),
-        key=lambda entry: entry.name,
-    )
+def _image_entries(
+    root: Path, class_name: str, suffixes: Sequence[str]
+) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+    """What is in the folder of a class, by name: the images to read, and the rest."""
+    entries, rest, ends = [], [], tuple(suffixes)
+    for entry in sorted(os.scandir(root / class_name), key=lambda entry: entry.name):
+        if not entry.name.startswith("."):
+            (entries if entry.name.lower().endswith(ends) else rest).append(entry)
     if not entries:
+        below = images_below(root / class_name)
+        told = f", but images of other formats or in inner folders: {len(below):,}, such as {below[0]}" if below else ""
         raise ValueError(
-            f"class folder {root / class_name} is empty: it holds no file ending in {', '.join(suffixes)}; "
+            f"class folder {root / class_name} is empty: it holds no file ending in {', '.join(suffixes)}{told}; "
             "add images, remove the folder or leave it out of classes"
         )
     check_inside(root, [root / class_name, *(Path(entry.path) for entry in entries if entry.is_symlink())])
-    return entries
+    return entries, rest
 
 
 def check_inside(root: Path, paths: Iterable[Path]) -> None:

@@ -11,6 +11,7 @@ from cellfx.annotations import Count, Folds, Number, Rate, Seed, Weight, checked
 from cellfx.data.folder import parse_names, scan
 from cellfx.data.intensity import check_intensity
 from cellfx.data.many_files import check_options
+from cellfx.data.noticed import of_constant, of_sizes
 from cellfx.data.pose import check_pose
 from cellfx.data.prepared import (
     Prepared,
@@ -19,6 +20,7 @@ from cellfx.data.prepared import (
     count_by_class,
     divide,
     make_splits,
+    refuse_constant,
     test_split,
     to_source,
 )
@@ -85,6 +87,7 @@ def nuclei(
         OSError: prepared data cannot be written or read.
     """
     prepared = _prepare(folder, image_size, metadata_regex, classes, intensity, pose, on_error, data_dir)
+    refuse_constant(prepared, folder)
     parts, groups = divide(prepared, folder, num_folds, fold, valid_rate, seed, group, balance, by_class)
     return to_source(prepared, folder, make_splits(prepared, parts, groups, seed, in_memory_gib))
 
@@ -137,6 +140,7 @@ def prepare(
     if unknown:
         raise TypeError(f"nuclei has no argument {sorted(unknown)[0]!r}")
     prepared = _prepare(folder, image_size, metadata_regex, classes, intensity, pose, on_error, data_dir)
+    refuse_constant(prepared, folder)
     if group is not None:
         check_column(prepared, group)
     return prepared.summary
@@ -162,9 +166,10 @@ def _prepare(
 
     config = make_config(listed, image_size, intensity, pose, metadata_regex, on_error)
     builder = build_records(Nuclei, config, listed.root, data_dir)
-    noted = notes(builder, ("skipped", "sizes", "limits"))
+    noted = notes(builder, ("skipped", "sizes", "limits", "constant", "checksums"))
     kept = ~np.isin(listed.files, noted["skipped"])
-    labels = listed.labels[kept]
+    labels, columns = listed.labels[kept], {name: values[kept] for name, values in columns.items()}
+    empty = of_constant(noted["constant"], labels, listed.class_names, columns["Metadata_File"])
     summary = Summary(
         path=Path(builder.data_path),
         num_examples=count_by_class(labels, listed.class_names),
@@ -173,6 +178,8 @@ def _prepare(
         sizes=noted["sizes"],
         skipped=tuple(noted["skipped"]),
         limits=noted["limits"],
+        num_constant=len(noted["constant"]),
+        notices=(*listed.notices, *of_sizes(noted["sizes"], image_size), *empty),
     )
     read = image_reader(builder, SPLIT, len(labels))
-    return Prepared(summary, labels, {name: values[kept] for name, values in columns.items()}, read)
+    return Prepared(summary, labels, columns, read, np.array(noted["checksums"], np.uint32))

@@ -14,9 +14,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from cellfx.data.folder import Folder, parse_names
-from cellfx.data.image_files import fit, read_image
+from cellfx.data.image_files import Planes, fit, read_planes
 from cellfx.data.intensity import channel_limits, rescale
 from cellfx.data.many_files import config_name, first_readable, read_all, refuse_empty_classes
+from cellfx.data.noticed import constant_value
 from cellfx.data.pose import adjust
 
 SPLIT = "cells"
@@ -55,7 +56,7 @@ def make_config(
 
     Opens images until one can be read, for the number of channels and the type.
     """
-    first = first_readable([folder.root / file for file in folder.files], read_image, on_error, folder.root)
+    first = first_readable([folder.root / file for file in folder.files], _read_file, on_error, folder.root).pixels
     options = (image_size, intensity, pose, metadata_regex, on_error, folder.class_names)
     return NucleiConfig(
         name=config_name(folder.root, folder.fingerprint, options),
@@ -107,13 +108,16 @@ class Nuclei(tfds.core.GeneratorBasedBuilder):
         columns = parse_names(config.folder.files, config.metadata_regex)
         limits = None
         if config.intensity == "range":
-            limits = channel_limits(image for _, image in self._read(root) if image is not None)
-        skipped, sizes, counts = [], collections.Counter(), collections.Counter()
-        for index, image in self._read(root):
-            if image is None:
+            limits = channel_limits(planes.pixels for _, planes in self._read(root) if planes is not None)
+        skipped, sizes, counts, constant, checksums = [], collections.Counter(), collections.Counter(), [], []
+        for index, planes in self._read(root):
+            if planes is None:
                 skipped.append(config.folder.files[index])
                 continue
-            label = int(config.folder.labels[index])
+            image, label = planes.pixels, int(config.folder.labels[index])
+            if (value := constant_value(image)) is not None:
+                constant.append([len(checksums), value])
+            checksums.append(planes.checksum)
             sizes[f"{image.shape[0]}x{image.shape[1]}"] += 1
             counts[config.folder.class_names[label]] += 1
             yield (
@@ -129,20 +133,26 @@ class Nuclei(tfds.core.GeneratorBasedBuilder):
             skipped=skipped,
             sizes=dict(sizes.most_common()),
             limits=None if limits is None else limits.tolist(),
+            constant=constant,
+            checksums=checksums,
         )
 
     def _check_classes(self, counts: collections.Counter[str]) -> None:
         folder = self.builder_config.folder
         refuse_empty_classes(counts, folder.class_names, folder.root)
 
-    def _read(self, root: Path) -> Iterator[tuple[int, np.ndarray | None]]:
+    def _read(self, root: Path) -> Iterator[tuple[int, Planes | None]]:
         """Index and pixels of every file, None for one that is skipped."""
         config = self.builder_config
         paths = [root / file for file in config.folder.files]
-        for index, image in read_all(paths, read_image, config.on_error):
-            if image is not None:
-                _check_kind(image, paths[index], config)
-            yield index, image
+        for index, planes in read_all(paths, _read_file, config.on_error):
+            if planes is not None:
+                _check_kind(planes.pixels, paths[index], config)
+            yield index, planes
+
+
+def _read_file(path: Path) -> Planes:
+    return read_planes(path, floats=False)
 
 
 def _check_kind(image: np.ndarray, path: Path, config: NucleiConfig) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from cellfx.data.folder import check_inside, choose_classes, existing, fingerprint, named_groups, scan
 from cellfx.data.image_files import Planes, read_planes
+from cellfx.data.noticed import is_image, of_other_suffixes
 from cellfx.data.tables import ClassTable, read_classes
 
 SUFFIXES = (".tif", ".tiff")
@@ -34,6 +35,7 @@ class Objects(NamedTuple):
         channels: names of the channels that the names of the files tell; empty where an object is one file.
         columns: ``Metadata_...`` -> (N,) text, or whole numbers where all of a column are.
         fingerprint: hexadecimal digest of the path, size and times of every file.
+        notices: lines about images that are not looked at.
     """
 
     root: Path
@@ -43,6 +45,7 @@ class Objects(NamedTuple):
     channels: tuple[str, ...]
     columns: dict[str, np.ndarray]
     fingerprint: str
+    notices: tuple[str, ...] = ()
 
 
 def find_objects(
@@ -72,10 +75,10 @@ def find_objects(
     """
     if table is None:
         listed = scan(folder, classes, SUFFIXES)
-        root, found = listed.root, listed.files
+        root, found, notices = listed.root, listed.files, listed.notices
     else:
         root = existing(folder, "a folder of images")
-        found = _images_below(root)
+        found, notices = _images_below(root)
     files, channels = _grouped(found, root)
     first = [group[0] for group in files]
     columns = {"Metadata_File": np.array(first, np.str_)} | named_groups(first, first, metadata_regex, _TAKEN)
@@ -92,7 +95,7 @@ def find_objects(
     columns = {name: values[rows] for name, values in columns.items()}
     columns["Metadata_Class"] = np.array(class_names, np.str_)[labels]
     found = [file for group in files for file in group]
-    return Objects(root, class_names, files, labels, channels, columns, fingerprint(root, found))
+    return Objects(root, class_names, files, labels, channels, columns, fingerprint(root, found), notices)
 
 
 def read_object(objects: Objects, files: Sequence[str]) -> Planes:
@@ -131,18 +134,21 @@ def read_object(objects: Objects, files: Sequence[str]) -> Planes:
     return Planes(np.concatenate([plane.pixels for plane in planes], axis=-1), (), planes[0].depth, checksum)
 
 
-def _images_below(root: Path) -> list[str]:
-    found = []
+def _images_below(root: Path) -> tuple[list[str], tuple[str, ...]]:
+    """The images, and lines about those of other formats."""
+    found, others = [], []
     for place, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         images = [Path(place, name) for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
         check_inside(root, (path for path in images if path.is_symlink()))
         found += [path.relative_to(root).as_posix() for path in images]
+        rest = (Path(place, name) for name in sorted(names) if is_image(name) and not name.lower().endswith(SUFFIXES))
+        others += [path.relative_to(root).as_posix() for path in rest]
     if not found:
         raise ValueError(
             f"no images in {root} or below: no file ends in {', '.join(SUFFIXES)}; expected TIFF files; check the path"
         )
-    return sorted(found)
+    return sorted(found), tuple(of_other_suffixes(others, root, SUFFIXES))
 
 
 def _grouped(files: Sequence[str], root: Path) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:

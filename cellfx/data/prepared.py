@@ -29,6 +29,8 @@ class Summary(NamedTuple):
         skipped: files that could not be read, relative to the folder.
         limits: (2, C) stored values that became 0 and 1, where intensities were stretched to the range of all images.
         channel_names: C names; empty where the channels have none.
+        num_constant: number of images in which all pixels are alike.
+        notices: lines about images that are left aside, cut off, or empty.
     """
 
     path: Path
@@ -39,6 +41,8 @@ class Summary(NamedTuple):
     skipped: tuple[str, ...]
     limits: list[list[float]] | None = None
     channel_names: tuple[str, ...] = ()
+    num_constant: int = 0
+    notices: tuple[str, ...] = ()
 
 
 class Prepared(NamedTuple):
@@ -49,12 +53,14 @@ class Prepared(NamedTuple):
         labels: (N,) int32, index into the classes of the summary.
         columns: ``Metadata_...`` -> (N,) text or numbers.
         read: rows (n,) -> images (n, H, W, C).
+        checksums: (N,) uint32, of the files.
     """
 
     summary: Summary
     labels: np.ndarray
     columns: dict[str, np.ndarray]
     read: Callable[[np.ndarray], np.ndarray]
+    checksums: np.ndarray
 
 
 def count_by_class(labels: np.ndarray, class_names: Sequence[str]) -> dict[str, int]:
@@ -67,7 +73,7 @@ def restrict(prepared: Prepared, rows: np.ndarray) -> Prepared:
     labels = prepared.labels[rows]
     summary = prepared.summary._replace(num_examples=count_by_class(labels, tuple(prepared.summary.num_examples)))
     columns = {name: values[rows] for name, values in prepared.columns.items()}
-    return Prepared(summary, labels, columns, lambda chosen: prepared.read(rows[chosen]))
+    return Prepared(summary, labels, columns, lambda chosen: prepared.read(rows[chosen]), prepared.checksums[rows])
 
 
 def convert(
@@ -84,6 +90,16 @@ def convert(
     shape = (*prepared.summary.image_shape[:2], len(channel_names))
     summary = prepared.summary._replace(image_shape=shape, dtype=dtype, channel_names=channel_names)
     return prepared._replace(summary=summary, read=lambda rows: change(prepared.read(rows)))
+
+
+def refuse_constant(prepared: Prepared, folder: str | os.PathLike[str]) -> None:
+    """Raises a ValueError where there is nothing to see in any image."""
+    total = sum(prepared.summary.num_examples.values())
+    if total and prepared.summary.num_constant == total:
+        raise ValueError(
+            f"nothing to learn from in {folder}: got {prepared.summary.notices[-1]}; expected images with something to "
+            "see; check how they were exported"
+        )
 
 
 def divide(
@@ -186,6 +202,7 @@ def to_source(
         names,
         channel_names=summary.channel_names,
         preprocessing=preprocessing,
+        notices=summary.notices,
     )
 
 
@@ -216,7 +233,8 @@ def _check_classes(
 def _array_split(prepared: Prepared, arrays: Mapping[str, np.ndarray], rows: np.ndarray, seed: int) -> Split:
     rows = np.random.default_rng(seed).permutation(rows)  # the first images of a split are of all classes
     arrays = {"image": read_in_chunks(prepared, rows), **{name: values[rows] for name, values in arrays.items()}}
-    return Split(len(rows), arrays, metadata={name: values[rows] for name, values in prepared.columns.items()})
+    metadata = {name: values[rows] for name, values in prepared.columns.items()}
+    return Split(len(rows), arrays, metadata=metadata, checksums=prepared.checksums[rows])
 
 
 def read_in_chunks(prepared: Prepared, rows: np.ndarray) -> np.ndarray:
@@ -245,4 +263,4 @@ def _streamed_split(prepared: Prepared, arrays: Mapping[str, np.ndarray], rows: 
         return chunks.batch(_CHUNK).map(with_images).prefetch(2).unbatch()
 
     metadata = {name: values[rows] for name, values in prepared.columns.items()}
-    return Split(len(rows), None, examples, metadata)
+    return Split(len(rows), None, examples, metadata, prepared.checksums[rows])

@@ -19,12 +19,14 @@ class Split(NamedTuple):
             also that of the metadata; mixed, because training shuffles only within a buffer. None where the arrays
             are all there is.
         metadata: column -> (N,) array of anything else known of an example, named ``Metadata_...``.
+        checksums: (N,) uint32, of the files that the examples were read from; None where they were not.
     """
 
     num_examples: int
     arrays: Mapping[str, np.ndarray] | None = None
     examples: Callable[[], Any] | None = None
     metadata: Mapping[str, np.ndarray] = {}
+    checksums: np.ndarray | None = None
 
 
 class Source(NamedTuple):
@@ -39,6 +41,7 @@ class Source(NamedTuple):
         channel_names: C names; empty where the channels have none.
         preprocessing: how stored intensities became these images, as plain values for JSON; None where nothing was
             fitted to the data. It is kept with a trained model.
+        notices: lines about what a person should know before training: images left aside, cut off, or empty.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Source(NamedTuple):
     factor_names: tuple[str, ...] = ()
     channel_names: tuple[str, ...] = ()
     preprocessing: Mapping[str, Any] | None = None
+    notices: tuple[str, ...] = ()
 
 
 def to_float(images: Any) -> Any:
@@ -117,7 +121,9 @@ def _relabelled(split: Split, label_of: np.ndarray) -> Split:
     label = label_of[split.arrays["label"]]
     rows = np.flatnonzero(label >= 0)
     arrays = {**{name: array[rows] for name, array in split.arrays.items()}, "label": label[rows]}
-    return Split(len(rows), arrays, metadata={name: values[rows] for name, values in split.metadata.items()})
+    metadata = {name: values[rows] for name, values in split.metadata.items()}
+    checksums = None if split.checksums is None else split.checksums[rows]
+    return Split(len(rows), arrays, metadata=metadata, checksums=checksums)
 
 
 def iterate(split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:

@@ -277,7 +277,11 @@ def test_pixels_of_every_depth_keep_their_values(tmp_path, dtype, stored, expect
     for index in range(4):
         planes = np.broadcast_to(np.array(stored, dtype)[:, None, None], (3, SIZE, SIZE))
         _save(tmp_path / "cells" / "A" / f"{index}.ome.tif", planes)
-    for row in _by_file(_raw(tmp_path / "cells", tmp_path / "prepared", num_folds=2)).values():
+    _save(tmp_path / "cells" / "A" / "4.ome.tif", np.where(np.eye(SIZE, dtype=bool), planes, planes.max()))
+    rows = _by_file(_raw(tmp_path / "cells", tmp_path / "prepared", num_folds=2))
+    assert np.ptp(rows.pop("A/4.ome.tif")["image"]) > 0  # a folder of constant images is refused
+    assert len(rows) == 4
+    for row in rows.values():
         assert row["image"].dtype == (np.uint8 if dtype == np.uint8 else np.uint16)
         np.testing.assert_array_equal(row["image"], np.broadcast_to(expected, (SIZE, SIZE, 3)))
 
