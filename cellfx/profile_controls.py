@@ -13,6 +13,7 @@ import polars as pl
 
 from cellfx.profiles import fitted, plate_identity
 from cellfx.profiles.table import Profiles
+from cellfx.profiles.text_values import is_missing, number
 from cellfx.profiles.variant import HELD_OUT
 
 
@@ -53,7 +54,8 @@ def find(
         metadata: of N wells.
         plate: columns that tell plates, see ``plate_identity``, or the only one.
         column: that tells controls.
-        values: that controls have in it, or the only one, compared as text.
+        values: that controls have in it, or the only one. Numbers are compared as numbers, others as text; None and
+            "" stand for a missing value or a word for it, see ``text_values.MISSING``.
         held_out: share of the controls of every plate that judge and do not fit, rounded; 0 for all to do both.
         seed: of the choice.
 
@@ -65,14 +67,14 @@ def find(
         raise ValueError(
             f"no column of controls: got {column!r}, expected one of {', '.join(known)}; correct controls.column"
         )
-    named = metadata[column].cast(pl.String)
-    wanted = [_text(value) for value in (values if isinstance(values, list | tuple) else [values])]
-    controls = named.is_in(wanted).fill_null(False).to_numpy()
+    wanted = values if isinstance(values, list | tuple) else [values]
+    controls = np.logical_or.reduce([_has(metadata[column], value) for value in wanted])
     if not controls.any():
-        there = ", ".join(map(str, named.unique().sort().to_list()[:5]))
+        there = metadata[column].cast(pl.String).unique().sort().to_list()[:5]
         raise ValueError(
-            f"no negative controls: got no well whose {column} is {' or '.join(wanted)}, expected one or "
-            f"more; there are {there}; correct controls.values"
+            f"no negative controls: got no well whose {column} is {' or '.join(map(_shown, wanted))}, expected one or "
+            f"more; there are {', '.join(map(_shown, there))}; correct controls.values, in which None stands for "
+            "wells without a value"
         )
     if held_out == 0:
         return Controls(controls, controls)
@@ -86,9 +88,24 @@ def mark(wells: Profiles, controls: Controls) -> Profiles:
     return wells._replace(metadata=wells.metadata.drop(HELD_OUT, strict=False))
 
 
-def _text(value: Any) -> str:
-    """As Polars writes it, true and not True."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _has(column: pl.Series, wanted: Any) -> np.ndarray:
+    """(N,) bool, where a column has a value."""
+    text = pl.lit(column.cast(pl.String))
+    if wanted is None or str(wanted).strip() == "":
+        found = is_missing(text)
+    elif isinstance(wanted, bool):
+        found = text.str.to_lowercase() == str(wanted).lower()
+    elif isinstance(wanted, int | float):
+        found = number(text) == wanted
+    else:
+        found = text == str(wanted)
+        if column.dtype.is_numeric():
+            found = found | (number(text) == number(pl.lit(str(wanted))))
+    return pl.select(found.fill_null(False)).to_series().to_numpy()
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None or value == "" else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _divided(

@@ -1,6 +1,6 @@
 """Wells as the config of ``bin/profile`` describes them: read or drawn, annotated, looked at, controls told apart."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ import polars as pl
 from cellfx import profile_controls
 from cellfx.experiment import say
 from cellfx.profile_controls import Controls
-from cellfx.profiles import aggregate, annotate, fitted, plate_identity, reading, simulated, treatments
+from cellfx.profiles import aggregate, annotate, fitted, labels, plate_identity, reading, simulated, treatments
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.table import METADATA, Profiles, few
-from cellfx.settings import call, check_call
+from cellfx.profiles.text_values import number
+from cellfx.settings import call
 
 
 def read_columns(given: Mapping[str, Any]) -> Columns:
@@ -23,11 +24,18 @@ def read_columns(given: Mapping[str, Any]) -> Columns:
     return columns._replace(treatment=fitted.columns(columns.treatment))
 
 
-def read_wells(settings: Mapping[str, Any], columns: Columns) -> tuple[Profiles, Controls]:
+def read_wells(
+    settings: Mapping[str, Any], columns: Columns, tell: Callable[[str], None] = say
+) -> tuple[Profiles, Controls]:
     """Wells as the config describes them, annotated, and which of them are negative controls.
 
     With a section ``aggregate`` the table is one of cells, read a part at a time. Plates are then told by their batch
     too where the cells have it, whether or not ``aggregate.by`` names it.
+
+    Args:
+        settings: the config.
+        columns: its section ``columns``.
+        tell: is told in a line each what was left out, is missing or looks odd.
 
     Raises:
         ValueError: tables that cannot be read or joined or are empty, columns that they lack, a well that is there
@@ -38,13 +46,8 @@ def read_wells(settings: Mapping[str, Any], columns: Columns) -> tuple[Profiles,
         drawn = dict(given["simulated"])
         sizes = call(simulated.Sizes, "profiles.simulated.sizes", drawn.pop("sizes", {}))
         wells = call(simulated.simulated, "profiles.simulated", {**drawn, "sizes": sizes})
-    elif "aggregate" in settings:
-        check_call(reading.read, "profiles", given)
-        lazy, how = reading.scan(given["path"]), {"features": given.get("features"), **settings["aggregate"]}
-        how["by"] = _well(how.get("by"), columns, [_prefixed(name) for name in lazy.collect_schema().names()])
-        wells = call(aggregate.aggregate_lazily, "aggregate", how, lazy)
     else:
-        wells = call(reading.read, "profiles", given)
+        wells = call(_read, "profiles", given, settings.get("aggregate"), columns, tell)
     if not len(wells.metadata):
         raise ValueError(
             f"a table without rows: got {given.get('path')} with {len(wells.names)} features of 0 wells, expected a "
@@ -52,13 +55,42 @@ def read_wells(settings: Mapping[str, Any], columns: Columns) -> tuple[Profiles,
         )
     tables = settings.get("annotate", ())
     for table in [tables] if isinstance(tables, Mapping) else tables:
-        wells = call(_annotated, "annotate", table, wells)
+        wells = call(_annotated, "annotate", table, wells, tell)
     _check_columns(wells.metadata, columns)
+    wells = wells._replace(metadata=_numbered(labels.typed(wells.metadata.lazy(), columns)))
     treatments.check_labels(wells.metadata, columns)
-    if columns.well is not None:
-        _check_once(wells.metadata, columns.plate_identity(), columns.well)
     plate = columns.plate_identity()
-    return wells, call(profile_controls.find, "controls", settings["controls"], wells.metadata, plate)
+    if columns.well is not None:
+        _check_once(wells.metadata, plate, columns.well)
+    controls = call(profile_controls.find, "controls", settings["controls"], wells.metadata, plate)
+    named = [*columns.described(), settings["controls"]["column"], columns.plate, columns.batch, columns.well]
+    for line in labels.look_alike(wells.metadata, [name for name in named if name is not None]):
+        tell(line)
+    return wells._replace(metadata=labels.without_words(wells.metadata, columns, tell)), controls
+
+
+def _read(
+    aggregated: Mapping[str, Any] | None,
+    columns: Columns,
+    tell: Callable[[str], None],
+    path: str,
+    features: str | None = None,
+) -> Profiles:
+    """A table of wells, or one of cells that is aggregated."""
+    if aggregated is None:
+        return reading.read(path, features, tell)
+    how = {"features": features, **aggregated}
+    with reading.told(path):
+        cells = labels.typed(reading.scan(path, how["features"], tell), columns)
+        how["by"] = _well(how.get("by"), columns, [_prefixed(name) for name in cells.collect_schema().names()])
+        return call(aggregate.aggregate_lazily, "aggregate", how, cells)
+
+
+def _numbered(metadata: pl.LazyFrame) -> pl.DataFrame:
+    """With counts of cells as numbers, which they are not where they come from a text."""
+    if metadata.collect_schema().get(aggregate.COUNT) == pl.String:
+        metadata = metadata.with_columns(number(pl.col(aggregate.COUNT)).cast(pl.Int64))
+    return metadata.collect()
 
 
 def _well(by: Any, columns: Columns, known: Collection[str]) -> Any:
@@ -98,6 +130,7 @@ def _check_once(metadata: pl.DataFrame, plate: Sequence[str], well: str) -> None
 
 def _annotated(
     wells: Profiles,
+    tell: Callable[[str], None],
     path: str,
     on: Mapping[str, str] | Sequence[str] | str,
     columns: Mapping[str, str] | Sequence[str] | str,
@@ -106,7 +139,8 @@ def _annotated(
 
     Names alone stand for both: keys and columns that are called the same, but for ``Metadata_``.
     """
-    table = reading.scan(path).collect()
+    with reading.told(path):
+        table = reading.scan(path, tell=tell).collect()
     on = on if isinstance(on, Mapping) else {name: _theirs(name, table.columns) for name in fitted.columns(on)}
     columns = columns if isinstance(columns, Mapping) else {name: _prefixed(name) for name in fitted.columns(columns)}
     unknown = [name for name in (*on.values(), *columns) if name not in table.columns]
@@ -121,7 +155,7 @@ def _annotated(
     )
     found = annotate.annotate(wells, chosen, {ours: keys[theirs] for ours, theirs in on.items()})
     if found.num_missing:
-        say(f"no annotation in {Path(path).name} for {annotate.explained(found)}")
+        tell(f"no annotation in {Path(path).name} for {annotate.explained(found)}")
     return found.profiles
 
 

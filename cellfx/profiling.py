@@ -60,10 +60,11 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     question = profile_setting.asked(settings.get("scores", {}))
     wanted = profile_setting.pictures(settings.get("pictures", {}))
     variants = profile_steps.variants(settings["variants"])
-    wells, controls = read_wells(settings, columns)
+    of_wells: list[str] = []
+    wells, controls = read_wells(settings, columns, of_wells.append)
     say(profile_notices.counted(wells, controls, columns))
     wells = profile_controls.mark(wells, controls)
-    of_wells = profile_notices.of_wells(wells, controls, columns, settings["profiles"].get("features"))
+    of_wells += profile_notices.of_wells(wells, controls, columns, settings["profiles"].get("features"))
     _check_workdir(workdir)
     with locked(workdir):
         of_wells += profile_notices.of_workdir(workdir, [planned.folder for planned in variants])

@@ -12,12 +12,13 @@ both ways, as much as 1 million did (tests/peers/aggregate_memory.py).
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
 from cellfx.profiles import plate_identity
-from cellfx.profiles.table import METADATA, MISSING, Profiles, from_frame, split_columns, to_frame
+from cellfx.profiles.table import METADATA, Profiles, from_frame, split_columns, to_frame
+from cellfx.profiles.text_values import no_number, number, text_in_feature
 
 COUNT = f"{METADATA}Cell_Count"
 """How many cells a row stands for."""
@@ -51,7 +52,7 @@ def aggregate(profiles: Profiles, by: Sequence[str] | None = None, method: str =
     _check(by, method, profiles.metadata.columns)
     frame = to_frame(profiles)
     wanted = [_pooled(pl.col(name).fill_nan(None), method) for name in profiles.names]
-    pooled = frame.group_by(by).agg(_count(frame.columns), *wanted).sort(by, nulls_last=True)
+    pooled = frame.group_by(by).agg(_count(frame.schema), *wanted).sort(by, nulls_last=True)
     return from_frame(pooled)
 
 
@@ -87,12 +88,28 @@ def aggregate_lazily(
             f"no memory to work with: got budget_bytes={budget_bytes}, expected {_BYTES_PER_VALUE} or more, better "
             "some millions; raise budget_bytes"
         )
-    values = {name: _number(lazy, name, schema[name]) for name in chosen}
-    counted = lazy.group_by(by).agg(_count(list(others.values())), pl.len().alias(_ROWS)).collect(engine="streaming")
+    types = {name: schema[name] for name in chosen}
+    for name, kind in types.items():
+        if not (_is_text(kind) or kind.is_numeric() or kind in (pl.Boolean, pl.Null)):
+            raise text_in_feature(name, _first(lazy, name))
+    try:
+        return _aggregated(lazy, by, method, {name: _value(name, kind) for name, kind in types.items()}, budget_bytes)
+    except pl.exceptions.InvalidOperationError:
+        text = [name for name, kind in types.items() if _is_text(kind)]
+        _check_text(lazy, text)  # words for missing values among the numbers, or other text
+        values = {name: _value(name, kind, strict=False) for name, kind in types.items()}
+        return _aggregated(lazy, by, method, values, budget_bytes)
+
+
+def _aggregated(
+    lazy: pl.LazyFrame, by: Sequence[str], method: str, values: Mapping[str, pl.Expr], budget_bytes: int
+) -> Profiles:
+    count = _count(lazy.collect_schema())
+    counted = lazy.group_by(by).agg(count, pl.len().alias(_ROWS)).collect(engine="streaming")
     counted = counted.sort(by, nulls_last=True)
     keys = counted.select(*by, pl.int_range(pl.len(), dtype=pl.UInt32).alias(_CODE))
     columns: dict[str, list[pl.DataFrame]] = {}
-    for some, rows in _parts(chosen, counted[_ROWS].to_list(), method, budget_bytes):
+    for some, rows in _parts(list(values), counted[_ROWS].to_list(), method, budget_bytes):
         part = lazy.select(*by, *(values[name] for name in some))
         part = part.join(keys[rows].lazy(), on=by, nulls_equal=True).drop(by).group_by(_CODE)
         pooled = part.agg(_pooled(pl.col(name), method) for name in some).collect(engine="streaming").sort(_CODE)
@@ -129,32 +146,40 @@ def _parts(
             yield list(names[first : first + width]), slice(start, stop)
 
 
-def _count(columns: Sequence[str]) -> pl.Expr:
-    return (pl.col(COUNT).sum() if COUNT in columns else pl.len().cast(pl.Int64)).alias(COUNT)
+def _count(schema: Mapping[str, pl.DataType]) -> pl.Expr:
+    if COUNT not in schema:
+        return pl.len().cast(pl.Int64).alias(COUNT)
+    return (number(pl.col(COUNT)).cast(pl.Int64) if _is_text(schema[COUNT]) else pl.col(COUNT)).sum().alias(COUNT)
 
 
 def _pooled(values: pl.Expr, method: str) -> pl.Expr:
     return values.median() if method == "median" else values.mean()
 
 
-def _number(lazy: pl.LazyFrame, name: str, dtype: pl.DataType) -> pl.Expr:
-    """A feature as Float64 with NaN as null; reads the column once if it is text."""
+def _is_text(kind: pl.DataType) -> bool:
+    return kind in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _value(name: str, kind: pl.DataType, strict: bool = True) -> pl.Expr:
+    """A feature as Float64 with NaN as null; of text that is no number an InvalidOperationError, or null."""
     column = pl.col(name)
-    if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
-        return column.cast(pl.Float64).fill_nan(None)
-    if dtype in (pl.String, pl.Categorical, pl.Enum):
-        text = column.cast(pl.String).str.strip_chars()
-        known = ~text.str.to_lowercase().is_in(MISSING)
-        number = text.cast(pl.Float64, strict=False)
-        bad = lazy.filter(known & number.is_null()).select(column).head(1).collect(engine="streaming")
-        if not len(bad):
-            return number.fill_nan(None)
-    else:
-        bad = lazy.select(column).head(1).collect()
-    raise ValueError(
-        f"text in a feature column: got {bad[name][0] if len(bad) else dtype!r} in {name!r}, expected numbers; name "
-        f"the column {METADATA}{name}, or give the regular expression that names the features"
-    )
+    if _is_text(kind):
+        text = column.cast(pl.String)
+        return (text.cast(pl.Float64) if strict else number(text)).fill_nan(None)
+    return column.cast(pl.Float64).fill_nan(None)
+
+
+def _first(lazy: pl.LazyFrame, name: str) -> object:
+    return lazy.select(name).head(1).collect(engine="streaming")[name].first()
+
+
+def _check_text(lazy: pl.LazyFrame, names: Sequence[str]) -> None:
+    """Raises a ValueError for text among the numbers of a feature that is no word for a missing value."""
+    bad = {name: no_number(pl.col(name).cast(pl.String)) for name in names}
+    found = lazy.select(column.any().alias(name) for name, column in bad.items()).collect(engine="streaming")
+    for name in names:
+        if found[name][0]:
+            raise text_in_feature(name, _first(lazy.filter(bad[name]), name))
 
 
 def _by(by: Sequence[str] | None, columns: Sequence[str]) -> Sequence[str]:

@@ -1,101 +1,117 @@
 """Tables of features as labs keep them: Parquet, csv and tsv, AnnData, DeepProfiler's folders; lazily where possible.
 
-Parquet and csv are scanned: nothing is read before it is needed, and only the columns that are. AnnData and what
-DeepProfiler wrote are read whole. Nothing is ever unpickled.
+Parquet and text are scanned: nothing is held, and only what is needed is read. AnnData and what DeepProfiler wrote are
+read whole. Nothing is ever unpickled. Metadata of text and of folders named ``column=value`` are text as it stands
+there; other files say themselves what is a number. Several tables are joined by the names of their columns.
 """
 
+import contextlib
 import glob
 import itertools
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 import polars as pl
 
+from cellfx import table_files
+from cellfx.profiles import text_reading
 from cellfx.profiles.anndata_reading import read_h5ad, read_zarr
 from cellfx.profiles.deep_profiler import read_tree
-from cellfx.profiles.table import METADATA, Profiles, from_frame
+from cellfx.profiles.joining import Part, join
+from cellfx.profiles.table import Profiles, from_frame, split_columns
 
-_ROWS_TO_GUESS_TYPES = 10_000
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_tell = logging.getLogger(__name__).warning
 
 
-def read(path: Path | str, features: str | None = None) -> Profiles:
+def read(path: Path | str, features: str | None = None, tell: Callable[[str], None] = _tell) -> Profiles:
     """Reads a whole table.
 
     Args:
         path: see ``scan``.
         features: regular expression that names the features, see ``table.from_frame``.
+        tell: see ``scan``.
 
     Raises:
         ValueError, OSError: see ``scan`` and ``table.from_frame``.
     """
-    return from_frame(_open(path, None).collect(), features)
+    lazy = scan(path, features, tell)
+    with told(path):
+        schema = lazy.collect_schema()
+        text = [name for name in split_columns(schema.names(), features)[0] if schema[name] == pl.String]
+        try:
+            frame = lazy.with_columns(pl.col(text).cast(pl.Float64)).collect()
+        except pl.exceptions.InvalidOperationError:  # words for missing values among the numbers, or other text
+            frame = lazy.collect()
+    return from_frame(frame, features)
 
 
-def scan(path: Path | str) -> pl.LazyFrame:
-    """A table that is read when it is needed.
+def scan(path: Path | str, features: str | None = None, tell: Callable[[str], None] = _tell) -> pl.LazyFrame:
+    """A table that is read when it is needed, under ``told``.
 
     Args:
-        path: a file; a glob of files of one kind; or a folder: one that ends in ``.zarr``, one of Parquet or csv files
-            (at any depth; of Parquet, folders named ``column=value`` are columns of text), or one of DeepProfiler's
-            ``.npz``. Files end in ``.parquet``, ``.csv``, ``.csv.gz``, ``.tsv``, ``.tsv.gz`` or ``.h5ad``.
+        path: a file; a glob of files of one kind; or a folder: one that ends in ``.zarr``, one of Parquet files or of
+            text (at any depth; folders named ``column=value`` are columns of text), or one of DeepProfiler's ``.npz``.
+            Files end in ``.parquet``, ``.csv``, ``.tsv``, ``.txt``, which is read as ``.tsv``, each of these perhaps
+            packed as ``.gz``, or in ``.h5ad``. In a folder, ``.txt`` counts only where nothing else is.
+        features: regular expression that names the features, which tables are joined by; see ``table.from_frame``.
+        tell: is told in a line what was left out or is missing in some of the tables.
 
     Returns:
-        Columns ``Metadata_*`` and others. Features in csv files are Float64 unless there is text in the first 10,000
-        rows, and must not have any further down.
+        Columns ``Metadata_*`` and others; of text files all are text, see ``table.from_frame`` for features.
 
     Raises:
-        ValueError: files of no known kind or of several, a file of no bytes, or one that is not what its name says.
+        ValueError: files of no known kind or of several, one that is not what its name says, or tables without a
+            feature in common.
         FileNotFoundError: nothing is there.
     """
-    return _open(path, _ROWS_TO_GUESS_TYPES)
-
-
-def _open(path: Path | str, rows_to_guess: int | None) -> pl.LazyFrame:
     files, kind = _find(path)
-    if kind not in _WHOLE:
-        _check_not_empty(files)
-    if kind == ".parquet":
-        return _scan_parquet(files, Path(path))
-    if kind in _SEPARATORS:
-        return _scan_text(files, _SEPARATORS[kind], rows_to_guess)
-    return _WHOLE[kind](Path(path)).lazy()
+    for file in files:
+        if file.is_file():
+            table_files.check(file)
+    if kind in _WHOLE:
+        with table_files.told(files):
+            return _WHOLE[kind](Path(path)).lazy()
+    with table_files.told(files):
+        return join(list(_parts(files, kind, Path(path), tell)), features, tell)
 
 
-def _scan_parquet(files: Sequence[Path], below: Path) -> pl.LazyFrame:
-    """Files, with columns that folders below the one that was named stand for.
+def told(path: Path | str) -> contextlib.AbstractContextManager[None]:
+    """Says in one line what could not be read of a table that ``scan`` has found; see ``table_files.told``."""
+    return table_files.told(_find(path)[0])
+
+
+def _parts(files: Sequence[Path], kind: str, below: Path, tell: Callable[[str], None]) -> Iterator[Part]:
+    """Files with the same columns one after another, with columns that folders below the one that was named stand for.
 
     Not by Polars, which would take folders above it too, and turn plate 007 into 7.
     """
-    parts = []
-    for folder, members in itertools.groupby(files, lambda file: file.parent):
+    for folder, some in itertools.groupby(files, lambda file: file.parent):
+        members = list(some)
         named = folder.relative_to(below).parts if below.is_dir() else ()
         columns = dict(part.split("=", 1) for part in named if "=" in part)
         values = {name: None if value == _NULL_FOLDER else unquote(value) for name, value in columns.items()}
         literals = [pl.lit(value, dtype=pl.String).alias(name) for name, value in values.items()]
-        parts.append(pl.scan_parquet(list(members), hive_partitioning=False, glob=False).with_columns(literals))
-    return pl.concat(parts)
+        scanned = _scan_parquet(members) if kind == ".parquet" else text_reading.scan(members, tell)
+        for part in scanned:
+            schema = {**part.schema, **dict.fromkeys(values, pl.String())}
+            yield Part(part.rows.with_columns(literals), schema, part.files)
 
 
-def _scan_text(files: Sequence[Path], separator: str, rows_to_guess: int | None) -> pl.LazyFrame:
-    def scan(**types: pl.DataType) -> pl.LazyFrame:
-        return pl.scan_csv(
-            files, separator=separator, infer_schema_length=rows_to_guess, schema_overrides=types, glob=False
-        )
+def _scan_parquet(files: Iterable[Path]) -> Iterator[Part]:
+    def schema_of(file: Path) -> list[tuple[str, pl.DataType]]:
+        with table_files.told([file]):
+            return list(pl.read_parquet_schema(file).items())
 
-    # A feature whose first values happen to be whole is not one of whole numbers.
-    try:
-        schema = scan().collect_schema()
-    except pl.exceptions.NoDataError as error:
-        raise _empty(f"nothing in {files[0]}") from error
-    whole = {name: pl.Float64() for name, kind in schema.items() if kind.is_integer() and not name.startswith(METADATA)}
-    return scan(**whole)
+    for schema, some in itertools.groupby(files, schema_of):
+        alike = list(some)
+        yield Part(pl.scan_parquet(alike, hive_partitioning=False, glob=False), dict(schema), alike)
 
 
 _WHOLE: dict[str, Callable[[Path], pl.DataFrame]] = {".h5ad": read_h5ad, ".zarr": read_zarr, ".npz": read_tree}
-_KINDS = (".parquet", *_SEPARATORS, *_WHOLE)
+_KINDS = (".parquet", *table_files.SEPARATORS, *_WHOLE)
 
 
 def _find(path: Path | str) -> tuple[list[Path], str]:
@@ -105,6 +121,8 @@ def _find(path: Path | str) -> tuple[list[Path], str]:
         files = [
             file for file in sorted(path.rglob("*")) if file.is_file() and _kind(file) and file.name[0] not in "._"
         ]
+        if {_kind(file) for file in files} != {".txt"}:  # beside tables it is a text to read
+            files = [file for file in files if _kind(file) != ".txt"]
     else:
         files = [path] if path.exists() else [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
     if not files:
@@ -130,17 +148,7 @@ def _find(path: Path | str) -> tuple[list[Path], str]:
     return files, kinds[0]
 
 
-def _check_not_empty(files: Sequence[Path]) -> None:
-    for file in files:
-        if not file.stat().st_size:
-            raise _empty(f"{file} with 0 bytes")
-
-
-def _empty(got: str) -> ValueError:
-    return ValueError(f"an empty table: got {got}, expected a line of names and rows; write it again, or leave it out")
-
-
 def _kind(path: Path) -> str:
-    if path.suffix == ".gz":
-        return inner if (inner := Path(path.stem).suffix) in _SEPARATORS else ""
-    return path.suffix if path.suffix in _KINDS else ""
+    kind = table_files.kind(path)
+    packed = path.suffix.lower() == ".gz"
+    return kind if kind in (table_files.SEPARATORS if packed else _KINDS) else ""

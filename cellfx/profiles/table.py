@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx.profiles.text_values import no_number, number, text_in_feature
+
 METADATA = "Metadata_"
 """Columns that start so say what a row is; all others are features, as the field has it."""
 
@@ -28,9 +30,6 @@ SUFFIXES = {
     "consensus": "_consensus",
 }
 """Level -> what follows the name of the plate or screen in the name of its file."""
-
-MISSING = ("", "na", "n/a", "nan", "none", "null")
-"""What stands for a missing number where a feature column was written as text; upper and lower case are the same."""
 
 
 class Profiles(NamedTuple):
@@ -51,7 +50,7 @@ def from_frame(frame: pl.DataFrame, features: str | None = None) -> Profiles:
     """Divides a table into features and metadata.
 
     Missing numbers become NaN. A feature column of text is read as numbers if it holds nothing but numbers and what
-    ``MISSING`` lists.
+    ``text_values.MISSING`` lists.
 
     Args:
         frame: N rows. Columns ``Metadata_*`` are metadata.
@@ -83,7 +82,7 @@ def split_columns(names: Sequence[str], features: str | None = None) -> tuple[li
     Raises:
         ValueError: no feature, or two columns that would have one name.
     """
-    chosen = [name for name in names if not name.startswith(METADATA) and (not features or re.search(features, name))]
+    chosen = [name for name in names if is_feature(name, features)]
     others = {name: name if name.startswith(METADATA) else METADATA + name for name in names if name not in set(chosen)}
     if not chosen:
         raise ValueError(
@@ -98,6 +97,22 @@ def split_columns(names: Sequence[str], features: str | None = None) -> tuple[li
             "one, or let the regular expression choose it as a feature"
         )
     return chosen, others
+
+
+def is_feature(name: str, features: str | None = None) -> bool:
+    """Whether a column is a feature; see ``from_frame``.
+
+    Raises:
+        ValueError: no regular expression.
+    """
+    if not features:
+        return not name.startswith(METADATA)
+    try:
+        return not name.startswith(METADATA) and re.search(features, name) is not None
+    except re.error as error:
+        raise ValueError(
+            f"features {features!r} is not a regular expression: {error}; expected one such as ^Cells_; correct it"
+        ) from None
 
 
 def check_finite(profiles: Profiles, purpose: str) -> None:
@@ -243,19 +258,17 @@ def _numbers(column: pl.Series) -> np.ndarray:
     """(N,) float64."""
     if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
         return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    readable = column.dtype in (pl.String, pl.Categorical, pl.Enum)
-    text = column.cast(pl.String).str.strip_chars() if readable else pl.Series([None] * len(column), dtype=pl.String)
-    numbers = text.cast(pl.Float64, strict=False)
-    bad = column.is_not_null() & numbers.is_null() & ~text.str.to_lowercase().is_in(MISSING).fill_null(False)
+    if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        bad, numbers = column.is_not_null(), pl.Series([None] * len(column), dtype=pl.Float64)
+    else:
+        text = pl.lit(column.cast(pl.String))
+        bad, numbers = pl.select(no_number(text).alias("bad"), number(text).alias("numbers"))
     if bad.any():
         row = bad.arg_max()
-        raise ValueError(
-            f"text in a feature column: got {column[row]!r} in row {row} of {column.name!r}, expected numbers; name "
-            f"the column {METADATA}{column.name}, or give the regular expression that names the features"
-        )
+        raise text_in_feature(column.name, column[row], f"in row {row} of ")
     return numbers.fill_null(np.nan).to_numpy()
 
 
-def few(names: Sequence[str]) -> str:
-    """The first five names, and how many more there are."""
-    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def few(names: Sequence[str], count: int = 5) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(map(repr, names[:count])) + (f" and {len(names) - count} more" if len(names) > count else "")
