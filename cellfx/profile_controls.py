@@ -105,7 +105,9 @@ def _has(column: pl.Series, wanted: Any) -> np.ndarray:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None or value == "" else str(value).lower() if isinstance(value, bool) else str(value)
+    if value is None or value == "":
+        return "(missing)"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _divided(

@@ -1,7 +1,7 @@
 """What a run of ``bin/profile`` found odd in its wells and went on all the same: a line each, shown on its page."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,16 @@ from cellfx.profiles.spherize import Spherizing
 from cellfx.profiles.table import Profiles, few, groups
 from cellfx.profiles.variant import Fit
 
+_AGAIN = r"(_[xy]|\.\d+|_duplicated_\d+)?"
 NO_FEATURE = re.compile(
-    r"(^|_)((Image|Object|Table)Number|Number_Object_Number|id)$|Index$|^(Unnamed: \d+)?$", re.IGNORECASE
+    r"(^|_)((Image|Object|Table)Number|Number_Object_Number|id)$|ClosestObjectNumber_\w+$|Index$"
+    r"|^(Unnamed: \d+(\.\d+|_level_\d+)*|__index_level_\d+__|level_\d+|)$".replace("$", f"{_AGAIN}$"),
+    re.IGNORECASE,
 )
-"""Names of columns that count or identify: CellProfiler's numbers of images, objects and tables, ids, indices."""
+"""Names of columns that count or identify: CellProfiler's numbers of images, objects and tables, ids, indices of
+pandas; also where a merge or a second column of one name put something behind them."""
+PLACE = re.compile(r"(^|_)(Location|Parent|Children|Number)_|BoundingBox|_Center_[XYZ]$")
+"""Names that CellProfiler gives to where an object lies, and to which others belong to it."""
 
 
 def counted(wells: Profiles, controls: Controls, columns: Columns) -> str:
@@ -58,14 +64,37 @@ def of_wells(wells: Profiles, controls: Controls, columns: Columns, features: st
                 f"no place on a plate for {_number(int(np.sum(~placed)), 'well')}, named {few(names)} in "
                 f"{columns.well}; maps of plates leave them out"
             )
-    doubtful = [name for name in wells.names if NO_FEATURE.search(name)]
-    if doubtful and features is None:
-        found.append(
-            f"{_number(len(doubtful), 'feature')} of {len(wells.names):,} named like a counter or an id: "
-            f"{few(doubtful)}; leave them out with profiles.features, a regular expression that only features match, "
-            "or begin their names with Metadata_"
-        )
+    if features is None:
+        found += _doubtful(wells.names)
     return found
+
+
+def _doubtful(names: Sequence[str]) -> list[str]:
+    """Features that hardly are any, a line for each kind of them."""
+    counters = [name for name in names if NO_FEATURE.search(name)]
+    places = [name for name in names if PLACE.search(name) and name not in counters]
+    known = set(names)
+    merged = [name for name in names if _other(name) in known or re.search(r"_duplicated_\d+$", name)]
+    merged = [name for name in merged if name not in counters]
+    kinds = {
+        "named like a counter or an id": counters,
+        "named like a place or a count of objects, which say where a cell lay": places,
+        "named like what a merge left of a column that both tables have": merged,
+    }
+    return [
+        f"{_number(len(some), 'feature')} of {len(names):,} {kind}: {few(some)}; leave them out with "
+        "profiles.features, a regular expression that only features match, or begin their names with Metadata_"
+        for kind, some in kinds.items()
+        if some
+    ]
+
+
+def _other(name: str) -> str | None:
+    """The column that another would be the second of, as pandas and Polars name it."""
+    if name.endswith(("_x", "_y")):
+        return name[:-1] + {"x": "y", "y": "x"}[name[-1]]
+    match = re.fullmatch(r"(.+)\.\d+", name)
+    return match[1] if match else None
 
 
 def of_workdir(workdir: Path, current: Collection[str]) -> list[str]:

@@ -52,6 +52,8 @@ def test_plates_without_controls_are_named(bare, text):
     [
         *("ImageNumber", "ObjectNumber", "TableNumber", "Nuclei_Number_Object_Number", "Cells_ObjectNumber"),
         *("well_id", "plate_ID", "ID", "Group_Index", "index", "Unnamed: 0", "Image_ImageNumber"),
+        *("__index_level_0__", "level_1", "Unnamed: 0.1", "Unnamed: 12", "Unnamed: 0_level_0", "", "_duplicated_0"),
+        *("ImageNumber_x", "ObjectNumber.1", "Cells_Neighbors_FirstClosestObjectNumber_10"),
     ],
 )
 def test_names_of_counters_are_known(name):
@@ -63,6 +65,30 @@ def test_names_of_counters_are_known(name):
         )
     ]
     assert profile_notices.of_wells(given, none, COLUMNS, "x|y") == []
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "named"),
+    [
+        (
+            (
+                "Cells_Location_Center_X",
+                "Cells_AreaShape_Center_Y",
+                "Nuclei_Parent_Cells",
+                "Cells_Children_Spots_Count",
+            ),
+            "named like a place or a count of objects, which say where a cell lay",
+            4,
+        ),
+        (("Cells_AreaShape_BoundingBoxArea", "Cells_Number_Objects"), "named like a place or a count of objects", 2),
+        (("A_x", "A_y", "B", "B.1", "C", "C_duplicated_0"), "named like what a merge left of a column that both", 4),
+        (("B.1", "A_x", "Cells_AreaShape_Zernike_0_0", "Cells_Neighbors_NumberOfNeighbors_2"), "", 0),
+    ],
+)
+def test_places_and_what_a_merge_left_are_told(names, kind, named):
+    found = profile_notices.of_wells(wells(names=names), controls(np.ones(12)), COLUMNS, None)
+    start = f"{named} feature{'' if named == 1 else 's'} of {len(names)} {kind}"
+    assert [line[: len(start)] for line in found] == [start] * bool(named)
 
 
 @pytest.mark.parametrize(

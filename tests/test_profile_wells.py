@@ -121,3 +121,166 @@ def test_no_wells_are_drawn_without_their_columns():
         ValueError, match=r"no such column: got columns.treatment 'Metadata_compound', expected one of M"
     ):
         read({**settings, "columns": {**COLUMNS, "treatment": "Metadata_compound"}})
+
+
+def told(settings):
+    """Wells, controls and what was told."""
+    lines = []
+    wells, controls = read_wells(settings, read_columns(settings["columns"]), lines.append)
+    return wells, controls, lines
+
+
+def written(tmp_path, kind, **changed):
+    """The screen with columns changed, as csv or Parquet."""
+    path, table = tmp_path / f"wells.{kind}", screen().with_columns(**changed)
+    table.write_csv(path) if kind == "csv" else table.write_parquet(path)
+    return path
+
+
+def renamed(names):
+    """The four plates by other names."""
+    plates = screen()["Metadata_Plate"].unique().sort().to_list()
+    return pl.col("Metadata_Plate").replace_strict(plates, names)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("aggregated", [False, True])
+def test_plates_that_a_number_parser_takes_for_equal_are_different(kind, aggregated, tmp_path):
+    names = ["1E05", "10E04", "001", "1"]
+    settings = asked(written(tmp_path, kind, Metadata_Plate=renamed(names), Metadata_Batch=pl.lit("b")))
+    by = ["Metadata_Plate", "Metadata_Well", "Metadata_Compound", "Metadata_MOA", "Metadata_Control"]
+    wells, controls, lines = told(settings | ({"aggregate": {"by": by}} if aggregated else {}))
+    assert len(wells.features) == 104
+    assert set(wells.metadata["Metadata_Plate"]) == set(names)
+    assert controls.all.sum() == 80
+    assert lines == []
+
+
+def test_csv_and_parquet_of_one_table_are_the_same_wells(tmp_path):
+    changed = {"Metadata_Plate": renamed([7, 10, 9, 101]), "Metadata_Dose": pl.Series([0.0, 2.5] * 52)}
+    by = ["Metadata_Plate", "Metadata_Well", "Metadata_Compound", "Metadata_Dose", "Metadata_MOA", "Metadata_Control"]
+    found = []
+    for kind in ("csv", "parquet"):
+        columns = {**COLUMNS, "treatment": ["Metadata_Compound", "Metadata_Dose"], "dose": "Metadata_Dose"}
+        settings = asked(written(tmp_path, kind, **changed), columns=columns, aggregate={"by": by})
+        found.append(told(settings)[0])
+    assert found[0].metadata["Metadata_Dose"].dtype == pl.Float64
+    np.testing.assert_array_equal(found[0].features, found[1].features)
+    for name in by[:-1]:
+        assert found[0].metadata[name].equals(found[1].metadata[name])
+
+
+def test_keys_are_joined_as_they_are_written(tmp_path):
+    names = ["0012", "12", "12.0", "1.2E1"]
+    path = written(tmp_path, "csv", Metadata_Plate=renamed(names), Metadata_MOA=pl.lit(None))
+    map_of_plates = pl.DataFrame({"Plate": [*names, "7"], "Note": [f"n{i}" for i in range(5)]})
+    for name in ("map.csv", "map.txt", "map.parquet"):
+        if name == "map.parquet":
+            map_of_plates.write_parquet(tmp_path / name)
+        else:
+            map_of_plates.write_csv(tmp_path / name, separator="," if name == "map.csv" else "\t")
+        annotation = {"path": str(tmp_path / name), "on": {"Metadata_Plate": "Plate"}, "columns": ["Note"]}
+        wells, _, lines = told(asked(path, annotate=annotation))
+        pairs = wells.metadata.select("Metadata_Plate", "Metadata_Note").unique().sort("Metadata_Note")
+        assert pairs.rows() == list(zip(names, ["n0", "n1", "n2", "n3"], strict=True))
+        assert lines == []
+
+
+def test_plate_maps_in_another_encoding_have_their_line(tmp_path):
+    (tmp_path / "map.csv").write_bytes("Plate,Note\np,\u00b5\n".encode("latin-1"))
+    annotation = {"path": str(tmp_path / "map.csv"), "on": {"Metadata_Plate": "Plate"}, "columns": ["Note"]}
+    with pytest.raises(ValueError, match=r"text that is not UTF-8: got the byte 0xb5 in line 2 of .*map.csv"):
+        told(asked(written(tmp_path, "parquet"), annotate=annotation))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("values", [(0,), 0.0, "0"])
+def test_controls_that_are_numbers(kind, values, tmp_path):
+    dose = pl.when(pl.col("Metadata_Control")).then(0.0).otherwise(2.5)
+    controls = {"column": "Metadata_Dose", "values": values}
+    columns = {**COLUMNS, "dose": "Metadata_Dose"}
+    settings = asked(written(tmp_path, kind, Metadata_Dose=dose), controls=controls, columns=columns)
+    assert told(settings)[1].all.sum() == 80
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("word", [None, "", "nan", "NA"])
+def test_controls_without_a_value(kind, word, tmp_path):
+    compound = pl.when(pl.col("Metadata_Control")).then(pl.lit(word)).otherwise(pl.col("Metadata_Compound"))
+    path = written(tmp_path, kind, Metadata_Compound=compound)
+    for values in ((None,), "", [None, "DMSO"]):
+        wells, found, lines = told(asked(path, controls={"column": "Metadata_Compound", "values": values}))
+        assert found.all.sum() == 80
+        assert wells.metadata["Metadata_Compound"].null_count() in (0, 80)
+        said = [f"taken for missing: {word!r} in Metadata_Compound of 80 wells"] if word else []
+        assert lines == said
+    with pytest.raises(ValueError, match=r"no well whose Metadata_Compound is DMSO, .* there are [(N]?"):
+        told(asked(path, controls={"column": "Metadata_Compound", "values": "DMSO"}))
+    if word == "nan":
+        assert told(asked(path, controls={"column": "Metadata_Compound", "values": "nan"}))[1].all.sum() == 80
+
+
+@pytest.mark.parametrize("word", ["nan", "NA", "None", "#N/A"])
+def test_a_word_for_nothing_is_no_mechanism(word, tmp_path):
+    unknown = pl.when(pl.col("Metadata_MOA") == "mechanism 1").then(pl.lit(word)).otherwise(pl.col("Metadata_MOA"))
+    wells, _, lines = told(asked(written(tmp_path, "csv", Metadata_MOA=unknown)))
+    count = (screen()["Metadata_MOA"] == "mechanism 1").sum()
+    assert count > 0
+    assert lines == [f"taken for missing: {word!r} in Metadata_MOA of {count} wells"]
+    assert word not in wells.metadata["Metadata_MOA"].to_list()
+
+
+@pytest.mark.parametrize("other", ["dmso", "DMSO "])
+def test_controls_that_are_written_otherwise_are_told(other, tmp_path):
+    row = pl.int_range(pl.len())
+    name = pl.when(row % 2 == 0).then(pl.lit("DMSO")).otherwise(pl.lit(other))
+    compound = pl.when(pl.col("Metadata_Control")).then(name).otherwise(pl.col("Metadata_Compound"))
+    path = written(tmp_path, "csv", Metadata_Compound=compound)
+    _, found, lines = told(asked(path, controls={"column": "Metadata_Compound", "values": "DMSO"}))
+    assert 0 < found.all.sum() < 80
+    (line,) = lines
+    assert line.startswith("values of Metadata_Compound that differ only in capitals or spaces count as different: ")
+    assert repr(other) in line
+
+
+@pytest.mark.parametrize("expression", ["*feature*", "(feature", "feature_["])
+@pytest.mark.parametrize("aggregated", [False, True])
+def test_features_that_are_no_regular_expression(expression, aggregated, tmp_path):
+    settings = asked(written(tmp_path, "csv"))
+    by = ["Metadata_Plate", "Metadata_Well"]
+    for section in ("profiles", "aggregate") if aggregated else ("profiles",):
+        changed = {**settings, "aggregate": {"by": by}} if aggregated else {**settings}
+        changed[section] = {**changed[section], "features": expression}
+        with pytest.raises(ValueError, match=r"is not a regular expression: .*; expected one such as") as caught:
+            told(changed)
+        assert repr(expression) in str(caught.value)
+
+
+@pytest.mark.parametrize("aggregated", [False, True])
+def test_words_of_excel_among_features_are_missing(aggregated, tmp_path):
+    words = pl.Series(["#N/A", "#DIV/0!", "-nan(ind)", "1.#QNAN", "<NA>", *["1.5"] * 99])
+    settings = asked(written(tmp_path, "csv", feature_0=words))
+    by = ["Metadata_Plate", "Metadata_Well", "Metadata_Compound", "Metadata_MOA", "Metadata_Control"]
+    wells = told(settings | ({"aggregate": {"by": by}} if aggregated else {}))[0]
+    assert np.isnan(wells.features[:, wells.names.index("feature_0")]).sum() == 5
+    commas = written(tmp_path, "csv", feature_0=pl.lit("1,5"))
+    with pytest.raises(ValueError, match=r"text in a feature column: got '1,5' .*its decimals are behind a comma"):
+        told(asked(commas) | ({"aggregate": {"by": by}} if aggregated else {}))
+
+
+@pytest.mark.parametrize("aggregated", [False, True])
+def test_lines_without_a_value_are_no_wells(aggregated, tmp_path):
+    path = written(tmp_path, "csv")
+    path.write_text(path.read_text() + "," * (screen().width - 1) + "\n\n")
+    by = ["Metadata_Plate", "Metadata_Well", "Metadata_Compound", "Metadata_MOA", "Metadata_Control"]
+    wells, _, lines = told(asked(path) | ({"aggregate": {"by": by}} if aggregated else {}))
+    assert len(wells.features) == 104
+    assert lines == ["left out: 2 lines without any value, in wells.csv"]
+
+
+def test_counts_of_cells_in_text_add_up(tmp_path):
+    path = written(tmp_path, "csv", Metadata_Cell_Count=pl.lit(3))
+    assert told(asked(path))[0].metadata["Metadata_Cell_Count"].sum() == 312
+    by = ["Metadata_Plate", "Metadata_Compound", "Metadata_MOA", "Metadata_Control"]
+    settings = asked(path, aggregate={"by": by}, columns={**COLUMNS, "well": None})
+    assert told(settings)[0].metadata["Metadata_Cell_Count"].sum() == 312

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellfx import table_files, text_tables
 from cellfx.data.folder import nearest
 
 _logger = logging.getLogger(__name__)
@@ -105,18 +106,33 @@ def read_kept(path: str | os.PathLike[str], files: Sequence[str], root: Path) ->
 
 
 def _read(path: str | os.PathLike[str]) -> Any:
-    """The table as a polars.DataFrame; of a CSV all columns are text, so that 007 stays what it is."""
-    import polars as pl
-
+    """The table as a polars.DataFrame; of text all columns are text, so that 007 stays what it is."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no table {path}; expected a CSV or Parquet file; check the path")
     try:
-        if str(path).lower().endswith(".parquet"):
-            return pl.read_parquet(path)
-        return pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"cannot read the table {path}: {reason}; expected CSV or Parquet; correct it") from None
+        return _frame(Path(path))
+    except ValueError as error:
+        raise ValueError(f"cannot read the table {path}: {error}") from error
+
+
+def _frame(file: Path) -> Any:
+    import polars as pl
+
+    kind = text_tables.kind(file)
+    if kind != ".parquet" and kind not in text_tables.SEPARATORS:
+        raise ValueError(
+            f"no kind of table: got the ending {kind!r}, expected .parquet, {', '.join(text_tables.SEPARATORS)}; save "
+            "it as one of them"
+        )
+    with table_files.told([file]):
+        table_files.check(file)
+        if kind == ".parquet":
+            return pl.read_parquet(file)
+        blank = text_tables.count_blank(file)
+        frame = text_tables.scan_text([file]).filter(text_tables.has_value()).collect()
+    if blank:
+        _logger.warning(text_tables.counted({file: blank}))
+    return frame
 
 
 def _column(frame: Any, name: str, path: str | os.PathLike[str]) -> list[str]:

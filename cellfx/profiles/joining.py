@@ -57,7 +57,7 @@ def join(parts: Sequence[Part], features: str | None, tell: Callable[[str], None
             )
         total = len(dropped) + sum(is_feature(name, features) for name in kept)
         tell(
-            f"{len(dropped):,} of {total:,} features are not in all tables and left out: {few(dropped)}; "
+            f"left out: {len(dropped):,} of {total:,} features, which not all tables have: {few(dropped)}; "
             f"{_lacks(dropped[0], lacking)}"
         )
     for name in kept:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from cellfx import table_files
+from cellfx import table_files, text_tables
 from cellfx.profiles import text_reading
 from cellfx.profiles.anndata_reading import read_h5ad, read_zarr
 from cellfx.profiles.deep_profiler import read_tree
@@ -111,7 +111,7 @@ def _scan_parquet(files: Iterable[Path]) -> Iterator[Part]:
 
 
 _WHOLE: dict[str, Callable[[Path], pl.DataFrame]] = {".h5ad": read_h5ad, ".zarr": read_zarr, ".npz": read_tree}
-_KINDS = (".parquet", *table_files.SEPARATORS, *_WHOLE)
+_KINDS = (".parquet", *text_tables.SEPARATORS, *_WHOLE)
 
 
 def _find(path: Path | str) -> tuple[list[Path], str]:
@@ -149,6 +149,6 @@ def _find(path: Path | str) -> tuple[list[Path], str]:
 
 
 def _kind(path: Path) -> str:
-    kind = table_files.kind(path)
+    kind = text_tables.kind(path)
     packed = path.suffix.lower() == ".gz"
-    return kind if kind in (table_files.SEPARATORS if packed else _KINDS) else ""
+    return kind if kind in (text_tables.SEPARATORS if packed else _KINDS) else ""
