@@ -25,7 +25,7 @@ class Columns(NamedTuple):
             published.
     """
 
-    treatment: tuple[str, ...]
+    treatment: tuple[str, ...] | str
     compound: str
     mechanism: str | None = None
     plate: str = "Metadata_Plate"
