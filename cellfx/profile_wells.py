@@ -9,7 +9,17 @@ import polars as pl
 from cellfx import profile_controls
 from cellfx.experiment import say
 from cellfx.profile_controls import Controls
-from cellfx.profiles import aggregate, annotate, fitted, labels, plate_identity, reading, simulated, treatments
+from cellfx.profiles import (
+    aggregate,
+    annotate,
+    column_names,
+    fitted,
+    labels,
+    plate_identity,
+    reading,
+    simulated,
+    treatments,
+)
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.table import METADATA, Profiles, few
 from cellfx.profiles.text_values import number
@@ -75,13 +85,15 @@ def _read(
     tell: Callable[[str], None],
     path: str,
     features: str | None = None,
+    convention: str | None = None,
+    split: Mapping[str, str] | None = None,
 ) -> Profiles:
     """A table of wells, or one of cells that is aggregated."""
     if aggregated is None:
-        return reading.read(path, features, tell)
-    how = {"features": features, **aggregated}
+        return reading.read(path, features, tell, convention, split)
+    how = {"features": column_names.features_of(features, convention), **aggregated}
     with reading.told(path):
-        cells = labels.typed(reading.scan(path, how["features"], tell), columns)
+        cells = labels.typed(reading.scan(path, how["features"], tell, convention, split), columns)
         how["by"] = _well(how.get("by"), columns, [_prefixed(name) for name in cells.collect_schema().names()])
         return call(aggregate.aggregate_lazily, "aggregate", how, cells)
 

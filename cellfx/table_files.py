@@ -44,6 +44,11 @@ def check(path: Path) -> None:
         text_tables.check(path)
     elif kind(path) == ".parquet":
         _check_parquet(path, head)
+    elif kind(path) in (".sqlite", ".sqlite3", ".db") and not head.startswith(b"SQLite format 3\0"):
+        raise ValueError(
+            f"no SQLite: got {path}, which begins with {head[:12]!r}, expected b'SQLite format 3'; name it as what it "
+            "is, or write it again"
+        )
 
 
 @contextlib.contextmanager

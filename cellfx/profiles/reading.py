@@ -9,15 +9,17 @@ import contextlib
 import glob
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 import polars as pl
 
 from cellfx import table_files, text_tables
-from cellfx.profiles import text_reading
+from cellfx.profiles import sqlite_reading, text_reading
 from cellfx.profiles.anndata_reading import read_h5ad, read_zarr
+from cellfx.profiles.column_names import features_of, renamed
+from cellfx.profiles.column_names import split as split_values
 from cellfx.profiles.deep_profiler import read_tree
 from cellfx.profiles.joining import Part, join
 from cellfx.profiles.table import Profiles, from_frame, split_columns
@@ -26,18 +28,26 @@ _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 _tell = logging.getLogger(__name__).warning
 
 
-def read(path: Path | str, features: str | None = None, tell: Callable[[str], None] = _tell) -> Profiles:
+def read(
+    path: Path | str,
+    features: str | None = None,
+    tell: Callable[[str], None] = _tell,
+    convention: str | None = None,
+    split: Mapping[str, str] | None = None,
+) -> Profiles:
     """Reads a whole table.
 
     Args:
         path: see ``scan``.
         features: regular expression that names the features, see ``table.from_frame``.
         tell: see ``scan``.
+        convention: see ``scan``.
+        split: see ``scan``.
 
     Raises:
         ValueError, OSError: see ``scan`` and ``table.from_frame``.
     """
-    lazy = scan(path, features, tell)
+    lazy, features = scan(path, features, tell, convention, split), features_of(features, convention)
     with told(path):
         schema = lazy.collect_schema()
         text = [name for name in split_columns(schema.names(), features)[0] if schema[name] == pl.String]
@@ -48,16 +58,26 @@ def read(path: Path | str, features: str | None = None, tell: Callable[[str], No
     return from_frame(frame, features)
 
 
-def scan(path: Path | str, features: str | None = None, tell: Callable[[str], None] = _tell) -> pl.LazyFrame:
+def scan(
+    path: Path | str,
+    features: str | None = None,
+    tell: Callable[[str], None] = _tell,
+    convention: str | None = None,
+    split: Mapping[str, str] | None = None,
+) -> pl.LazyFrame:
     """A table that is read when it is needed, under ``told``.
 
     Args:
         path: a file; a glob of files of one kind; or a folder: one that ends in ``.zarr``, one of Parquet files or of
             text (at any depth; folders named ``column=value`` are columns of text), or one of DeepProfiler's ``.npz``.
             Files end in ``.parquet``, ``.csv``, ``.tsv``, ``.txt``, which is read as ``.tsv``, each of these perhaps
-            packed as ``.gz``, or in ``.h5ad``. In a folder, ``.txt`` counts only where nothing else is.
+            packed as ``.gz``, in ``.h5ad``, or in ``.sqlite``, ``.sqlite3`` or ``.db``, see ``sqlite_reading``. In a
+            folder, ``.txt`` counts only where nothing else is.
         features: regular expression that names the features, which tables are joined by; see ``table.from_frame``.
         tell: is told in a line what was left out or is missing in some of the tables.
+        convention: "cellprofiler": features are columns that begin with ``Cells_``, ``Cytoplasm_`` or ``Nuclei_``,
+            unless ``features`` says otherwise, and ``Image_Metadata_X`` is read as ``Metadata_X``.
+        split: {column: regular expression}, whose named groups become columns, see ``column_names.split``.
 
     Returns:
         Columns ``Metadata_*`` and others; of text files all are text, see ``table.from_frame`` for features.
@@ -67,15 +87,19 @@ def scan(path: Path | str, features: str | None = None, tell: Callable[[str], No
             feature in common.
         FileNotFoundError: nothing is there.
     """
+    features = features_of(features, convention)
     files, kind = _find(path)
     for file in files:
         if file.is_file():
             table_files.check(file)
-    if kind in _WHOLE:
-        with table_files.told(files):
-            return _WHOLE[kind](Path(path)).lazy()
     with table_files.told(files):
-        return join(list(_parts(files, kind, Path(path), tell)), features, tell)
+        if kind in _WHOLE:
+            whole = _WHOLE[kind](Path(path)).lazy()
+            parts = [Part(whole, whole.collect_schema(), files)]
+        else:
+            parts = list(_parts(files, kind, Path(path), tell))
+        lazy = join([renamed(part) for part in parts] if convention else parts, features, tell)
+        return split_values(lazy, split, tell) if split else lazy
 
 
 def told(path: Path | str) -> contextlib.AbstractContextManager[None]:
@@ -94,10 +118,17 @@ def _parts(files: Sequence[Path], kind: str, below: Path, tell: Callable[[str], 
         columns = dict(part.split("=", 1) for part in named if "=" in part)
         values = {name: None if value == _NULL_FOLDER else unquote(value) for name, value in columns.items()}
         literals = [pl.lit(value, dtype=pl.String).alias(name) for name, value in values.items()]
-        scanned = _scan_parquet(members) if kind == ".parquet" else text_reading.scan(members, tell)
-        for part in scanned:
+        for part in _scan(members, kind, tell):
             schema = {**part.schema, **dict.fromkeys(values, pl.String())}
             yield Part(part.rows.with_columns(literals), schema, part.files)
+
+
+def _scan(files: Sequence[Path], kind: str, tell: Callable[[str], None]) -> Iterable[Part]:
+    if kind == ".parquet":
+        return _scan_parquet(files)
+    if kind in sqlite_reading.ENDINGS:
+        return [sqlite_reading.scan(file, tell) for file in files]
+    return text_reading.scan(files, tell)
 
 
 def _scan_parquet(files: Iterable[Path]) -> Iterator[Part]:
@@ -111,7 +142,7 @@ def _scan_parquet(files: Iterable[Path]) -> Iterator[Part]:
 
 
 _WHOLE: dict[str, Callable[[Path], pl.DataFrame]] = {".h5ad": read_h5ad, ".zarr": read_zarr, ".npz": read_tree}
-_KINDS = (".parquet", *text_tables.SEPARATORS, *_WHOLE)
+_KINDS = (".parquet", *text_tables.SEPARATORS, *sqlite_reading.ENDINGS, *_WHOLE)
 
 
 def _find(path: Path | str) -> tuple[list[Path], str]:
