@@ -13,13 +13,14 @@ from cellfx.profiles.reading import read, scan
 BY = ("Metadata_Plate", "Metadata_Well")
 
 
-def tables(num_images=6, cells_per_image=5, seed=0):
+def tables(num_images=6, cells_per_image=5, seed=0, prefix="Image_Metadata_"):
     """Cells and nuclei are numbered in different orders; each image lies in a table of its own number."""
     rng, rows = np.random.default_rng(seed), {"Image": [], "Cells": [], "Cytoplasm": [], "Nuclei": []}
     for image in range(1, num_images + 1):
         number = {"TableNumber": 70 + image % 2, "ImageNumber": image}
-        place = {"Image_Metadata_Plate": "0012", "Image_Metadata_Well": f"A{image % 3 + 1:02d}"}
-        rows["Image"].append({**number, **place, "Image_Metadata_Site": image, "Image_Count_Cells": cells_per_image})
+        place = {"Plate": "0012", "Well": f"A{image % 3 + 1:02d}", "Site": image}
+        place = {prefix + name: value for name, value in place.items()}
+        rows["Image"].append({**number, **place, "Image_Count_Cells": cells_per_image})
         nuclei = rng.permutation(cells_per_image) + 1
         for cell in range(1, cells_per_image + 1):
             parents = {"Cytoplasm_Parent_Cells": cell, "Cytoplasm_Parent_Nuclei": int(nuclei[cell - 1])}
@@ -67,14 +68,10 @@ def test_cells_are_joined(ending, tmp_path):
 def test_aggregated_as_pycytominer_does(tmp_path):
     from pycytominer.cyto_utils.cells import SingleCells
 
-    frames = tables()
+    frames = tables(prefix="Metadata_")
     frames["Cells"] = frames["Cells"].drop('Cells_"B')
     path = write(tmp_path / "plate.sqlite", frames)
-    wells = ["Image_Metadata_Plate", "Image_Metadata_Well"]
-    images = ["TableNumber", "ImageNumber", "Image_Metadata_Site"]
-    theirs = SingleCells(
-        f"sqlite:///{path}", strata=wells, image_cols=images, fields_of_view_feature=images[2]
-    ).aggregate_profiles()
+    theirs = SingleCells(f"sqlite:///{path}").aggregate_profiles()
     features = ["Cells_A", "Cytoplasm_A", "Nuclei_A"]
     ours = aggregate_lazily(scan(path), BY, features="_A$")
     assert ours.metadata["Metadata_Well"].to_list() == theirs.iloc[:, 1].tolist() == ["A01", "A02", "A03"]
