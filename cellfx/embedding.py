@@ -4,16 +4,16 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from cellfx.data.source import SPLITS, Source, Split, iterate, to_float
+from cellfx.profiles import anndata_writing
 from cellfx.subject import BATCH_SIZE, Encode
 
 ROWS_PER_WRITE = 65_536
 """Rows of a Parquet row group, and of what is held in memory at a time."""
-_H5AD_ROWS_PER_CHUNK = 4_096
 
 
 class Rows(NamedTuple):
@@ -173,60 +173,15 @@ def _write_parquet(path: Path, rows: Iterator[Rows]) -> int:
 
 
 def _write_h5ad(path: Path, rows: Iterator[Rows]) -> int:
-    """AnnData's format on disk, https://anndata.readthedocs.io/en/stable/fileformat-prose.html, version 0.1.0."""
     import h5py
 
     first = next(rows)
     with h5py.File(path, "w") as file:
-        _mark(file, "anndata", "0.1.0")
-        _make(file, "X", first.latents)
-        for name in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
-            _mark(file.create_group(name), "dict", "0.1.0")
-        _frame(file, "obs", first.names, first.metadata)
-        _frame(file, "var", np.array(latent_names(first.latents.shape[1])), {})
+        names = latent_names(first.latents.shape[1])
+        anndata_writing.create(file, first.latents, first.names, first.metadata, names)
         for part in rows:
-            _append(file["X"], part.latents)
-            for name, values in {"_index": part.names, **part.metadata}.items():
-                _append(file["obs"][name], values)
+            anndata_writing.append(file, part.latents, part.names, part.metadata)
         return len(file["X"])
-
-
-def _frame(file: Any, name: str, index: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
-    import h5py
-
-    group = file.create_group(name)
-    _mark(group, "dataframe", "0.2.0")
-    group.attrs["_index"] = "_index"
-    group.attrs.create("column-order", np.array(list(columns), object), dtype=h5py.string_dtype())
-    for column, values in {"_index": index, **columns}.items():
-        _make(group, column, values)
-
-
-def _make(group: Any, name: str, values: np.ndarray) -> None:
-    """A dataset that can grow along its first axis."""
-    import h5py
-
-    text = values.dtype.kind == "U"
-    shape = (_H5AD_ROWS_PER_CHUNK, *values.shape[1:])
-    dataset = group.create_dataset(
-        name,
-        (0, *values.shape[1:]),
-        h5py.string_dtype() if text else values.dtype,
-        maxshape=(None, *values.shape[1:]),
-        chunks=shape,
-    )
-    _mark(dataset, "string-array" if text else "array", "0.2.0")
-    _append(dataset, values)
-
-
-def _append(dataset: Any, values: np.ndarray) -> None:
-    start = len(dataset)
-    dataset.resize(start + len(values), axis=0)
-    dataset[start:] = values.astype(object) if values.dtype.kind == "U" else values
-
-
-def _mark(item: Any, kind: str, version: str) -> None:
-    item.attrs["encoding-type"], item.attrs["encoding-version"] = kind, version
 
 
 _WRITERS: dict[str, Callable[[Path, Iterator[Rows]], int]] = {".parquet": _write_parquet, ".h5ad": _write_h5ad}

@@ -14,6 +14,7 @@ import numpy as np
 from cellfx import (
     profile_batches,
     profile_controls,
+    profile_files,
     profile_notices,
     profile_page,
     profile_pictures,
@@ -35,7 +36,7 @@ from cellfx.profiles.table import Profiles, level_path, take, write
 from cellfx.settings import Config, call, locked, nearest, to_dict, write_whole
 
 SECTIONS = ("columns", "controls", "profiles", "variants")
-OPTIONAL_SECTIONS = ("aggregate", "annotate", "compared", "consensus", "pictures", "scores")
+OPTIONAL_SECTIONS = ("aggregate", "annotate", "compared", "consensus", "files", "pictures", "scores")
 
 
 def run(config: Config, workdir: Path) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
             (see ``profile_controls.find``), ``variants`` ((name, steps), in order), and some of ``OPTIONAL_SECTIONS``.
         workdir: gets config.json, scores.json, ``scores/<variant>/`` with tables of them (``profile_score_files``),
             report.html, figures/ and ``profiles/<variant>/`` with a Parquet file
-            for every level and what was fitted; see ``profiles.variant.apply``.
+            for every level (and those of ``profile_files``) and what was fitted; see ``profiles.variant.apply``.
 
     Returns:
         Scores by variant, with ``notices``, the lines of ``profile_notices``.
@@ -59,6 +60,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     columns = read_columns(settings["columns"])
     question = profile_setting.asked(settings.get("scores", {}))
     wanted = profile_setting.pictures(settings.get("pictures", {}))
+    profile_files.files(settings.get("files", {}))
     variants = profile_steps.variants(settings["variants"])
     of_wells: list[str] = []
     wells, controls = read_wells(settings, columns, of_wells.append)
@@ -110,6 +112,8 @@ def make(
     normalised, judged = take(fit.wells, controls.scored), controls.judged[controls.scored]
     treated, by_batch, notices = summarise(normalised, judged, columns, settings, folder)
     dropped = {name: why for part in fit.fitted if isinstance(part, Selection) for name, why in part.dropped.items()}
+    formats = profile_files.files(settings.get("files", {}))
+    profile_files.write(folder, [*variant.levels(fit), profile_files.CONSENSUS], formats, columns)
     made = Variant(planned.name, normalised, judged, treated, by_batch, dropped)
     with variant.told(f"variant {planned.name!r}"):
         profile_scores.check(made, question)
@@ -139,7 +143,7 @@ def summarise(
     pooled = call(consensus.consensus, "consensus", how, take(others, named))
     rules = settings.get("compared", {})
     treated = take(pooled, call(treatments.compared, "compared", rules, pooled.metadata, columns))
-    write(treated, level_path(folder, variant.SCREEN, "consensus"))
+    write(treated, level_path(folder, variant.SCREEN, profile_files.CONSENSUS))
     by_batch = profile_batches.by_batch(take(others, named), treated, how, columns.batch)
     return treated, by_batch, profile_notices.of_treatments(int(np.sum(~named)), pooled.metadata, columns, rules)
 

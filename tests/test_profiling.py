@@ -142,8 +142,10 @@ def test_the_effort_is_that_of_the_config(tmp_path):
         "ks": (2,),
         "seed": 3,
     }
-    loaded = tiny(scores=asked, variants=[("raw", ())])
+    loaded = tiny(scores=asked, variants=[("raw", ())], files={"formats": ("csv", "gct")})
     found = profiling.run(loaded, tmp_path / "run")["raw"]
+    names = [path.name for path in sorted((tmp_path / "run" / "profiles" / "raw").glob("screen*"))]
+    assert names == ["screen_consensus.csv", "screen_consensus.gct", "screen_consensus.parquet"]
     precisions = [name for name in found["scores"] if name.startswith("precision@")]
     assert precisions == ["precision@2", "precision@R"]
     permuted = ("precision@2", "average precision", "NSC", "grit", "batch enrichment", "replicate average precision")

@@ -54,6 +54,11 @@ class Fit(NamedTuple):
     fitted: tuple[Selection | Normalization | Spherizing, ...]
 
 
+def levels(found: Fit) -> list[str]:
+    """The levels that were written, in the order of the steps."""
+    return [_LEVELS[type(part)] for part in found.fitted]
+
+
 def fit(wells: Profiles, controls: np.ndarray, steps: Sequence[Step], plate: Sequence[str] | str, folder: Path) -> Fit:
     """Takes wells through steps; writes each level, the last one of its kind, what was fitted, and ``STEPS``.
 
