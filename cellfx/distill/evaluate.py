@@ -7,10 +7,13 @@ Outside its domain a function takes the nearest argument inside it, and is const
     sqrt(x)   sqrt(max(x, 0))
     exp(x)    exp(min(x, MAX_EXPONENT))
 
+An argument that is no number gives none: NaN in, NaN out, of every operator. Infinity is a number like any other,
+inside the domain or outside.
+
 Inside, at more than SMALL from its edge, each is the ordinary function. Gradients there are zero where the argument
-was replaced, and that of a square root is zero from SMALL^2 down, where it would otherwise be infinite. So neither a
-value nor a gradient of any operator is infinite or undefined; only a product of very large numbers can still leave the
-range of float32.
+was replaced, and that of a square root is zero from SMALL^2 down, where it would otherwise be infinite. So of finite
+arguments neither a value nor a gradient of any operator is infinite or undefined; only a product of very large numbers
+can still leave the range of float32.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +28,13 @@ SMALL = 1e-6
 """So that the derivative 1 / y^2 of a quotient stays far inside float32."""
 MAX_EXPONENT = 30.0
 """exp(30) is 1e13: its square and its cube are still float32 numbers."""
+GUARDS = {
+    "/": f"a divisor smaller than {SMALL:g} counts as {SMALL:g}, with its sign",
+    "log": f"log(x) is log(max(x, {SMALL:g}))",
+    "sqrt": "sqrt(x) is sqrt(max(x, 0))",
+    "exp": f"exp(x) is exp(min(x, {MAX_EXPONENT:g}))",
+}
+"""What the operators whose domain ends somewhere mean outside it, in words."""
 
 
 def divide(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -34,7 +44,7 @@ def divide(x: jax.Array, y: jax.Array) -> jax.Array:
 
 def log(x: jax.Array) -> jax.Array:
     """The safe logarithm."""
-    return jnp.log(jnp.where(x > SMALL, x, SMALL))
+    return jnp.log(jnp.where(x <= SMALL, SMALL, x))
 
 
 def sqrt(x: jax.Array) -> jax.Array:
@@ -46,7 +56,17 @@ def sqrt(x: jax.Array) -> jax.Array:
 
 def exp(x: jax.Array) -> jax.Array:
     """The safe exponential."""
-    return jnp.exp(jnp.where(x < MAX_EXPONENT, x, MAX_EXPONENT))
+    return jnp.exp(jnp.where(x >= MAX_EXPONENT, MAX_EXPONENT, x))
+
+
+def guarded(expression: Expression) -> str:
+    """What of ``GUARDS`` holds for the operators of a formula; empty where they are the ordinary functions."""
+    nodes, used = [expression], set()
+    while nodes:
+        node = nodes.pop()
+        used.add(node.op)
+        nodes += node.args
+    return "; ".join(text for op, text in GUARDS.items() if op in used)
 
 
 OPERATORS = {
@@ -128,7 +148,7 @@ def numpy_evaluate(expression: Expression, x: np.ndarray, names: Sequence[str]) 
             return by_column[columns[node.value]]
         return _NUMPY[node.op](*(value(arg) for arg in node.args))
 
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         return np.array(np.broadcast_to(value(expression), (len(x),)))
 
 

@@ -1,7 +1,7 @@
 """A formula for use elsewhere: sympy, a JAX callable and a scikit-learn estimator, all of one meaning.
 
-That meaning is the one of ``evaluate``, outside the domain of a function too. JSON and plain text are written by
-``expression``, LaTeX and MathML by ``markup``.
+That meaning is the one of ``evaluate``, outside the domain of a function and for NaN and infinity too. JSON and plain
+text are written by ``expression``, LaTeX and MathML by ``markup``.
 """
 
 import re
@@ -21,23 +21,24 @@ def to_sympy(expression: Expression, safe: bool = True) -> Any:
     Args:
         expression: the formula.
         safe: whether quotients, logarithms, roots and exponentials are guarded as in ``evaluate``, by Max, Min and
-            Piecewise, so that ``lambdify`` and ``subs`` give the same values everywhere. Without, it is the plain
-            formula, to be read and worked on.
+            Heaviside, and nothing is simplified, so that ``lambdify`` and ``subs`` give the same values everywhere:
+            z - z is NaN where z is. Without, it is the plain formula, to be read and worked on.
     """
     import sympy
 
     symbols = {name: sympy.Symbol(name, real=True) for name in variables(expression)}
 
-    def quotient(x: Any, y: Any) -> Any:
+    def divisor(y: Any) -> Any:
         if not safe:
-            return x / y
-        return x / sympy.Piecewise((y, sympy.Abs(y) >= SMALL), (-SMALL, y < 0), (SMALL, True))
+            return y
+        with sympy.evaluate(not y.free_symbols):
+            return sympy.Max(sympy.Abs(y), SMALL) * (2 * sympy.Heaviside(y, 1) - 1)
 
     operators: dict[str, Callable[..., Any]] = {
         "+": lambda x, y: x + y,
         "-": lambda x, y: x - y,
         "*": lambda x, y: x * y,
-        "/": quotient,
+        "/": lambda x, y: x / divisor(y),
         "square": lambda x: x**2,
         "exp": lambda x: sympy.exp(sympy.Min(x, MAX_EXPONENT) if safe else x),
         "log": lambda x: sympy.log(sympy.Max(x, SMALL) if safe else x),
@@ -50,7 +51,11 @@ def to_sympy(expression: Expression, safe: bool = True) -> Any:
     def convert(node: Expression) -> Any:
         if node.op == "const":
             return sympy.Float(node.value)
-        return symbols[node.value] if node.op == "var" else operators[node.op](*map(convert, node.args))
+        if node.op == "var":
+            return symbols[node.value]
+        args = [convert(arg) for arg in node.args]
+        with sympy.evaluate(not safe or not any(arg.free_symbols for arg in args)):
+            return operators[node.op](*args)
 
     return convert(expression)
 
@@ -113,7 +118,7 @@ class FormulaClassifier:
             y: (N,) labels.
 
         Raises:
-            ValueError: the labels are not of as many classes as there are formulas for.
+            ValueError: the labels are not of as many classes as there are formulas for, or a value is not finite.
         """
         from cellfx.distill.refit import refit
 
@@ -129,7 +134,7 @@ class FormulaClassifier:
         if not np.isin(found, classes).all():
             got, known = (", ".join(map(str, labels)) for labels in (found, classes))
             raise ValueError(f"unknown labels: got labels {got}, expected among {known}; correct the classes")
-        x, names = np.asarray(x, np.float64), self._names(x)
+        x, names = _finite(x), self._names(x)
         positive = classes[1:] if len(start) == 1 else classes
         self._fitted = tuple(
             refit([expression], x, np.where(np.asarray(y) == label, 1.0, -1.0), names, loss=self.loss)[0]
@@ -139,14 +144,24 @@ class FormulaClassifier:
         return self
 
     def decision_function(self, x: np.ndarray) -> np.ndarray:
-        """(N, d) -> scores (N,) of the second of two classes, or (N, K)."""
+        """(N, d) -> scores (N,) of the second of two classes, or (N, K); NaN where a formula has no value."""
         x = np.asarray(x, np.float64)
         scores = [numpy_evaluate(expression, x, self._names(x)) for expression in self.expressions_]
         return scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """(N, d) -> labels (N,)."""
-        scores = self.decision_function(x)
+        """(N, d) -> labels (N,).
+
+        Raises:
+            ValueError: a value that is not finite, or a score that is NaN, for which no label would be right.
+        """
+        scores = self.decision_function(_finite(x))
+        undefined = np.isnan(scores.reshape(len(scores), -1)).any(axis=1)
+        if undefined.any():
+            raise ValueError(
+                f"no label where a formula has no value: got NaN for {undefined.sum()} of {len(scores)} rows, the "
+                f"first is row {undefined.argmax()}, expected numbers; leave these rows out"
+            )
         return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else np.argmax(scores, axis=1)]
 
     def score(self, x: np.ndarray, y: np.ndarray) -> float:
@@ -177,6 +192,18 @@ class FormulaClassifier:
 
     def _names(self, x: np.ndarray) -> Sequence[str]:
         return [f"z{column}" for column in range(np.shape(x)[1])] if self.names is None else self.names
+
+
+def _finite(x: np.ndarray) -> np.ndarray:
+    """The same in float64."""
+    x = np.asarray(x, np.float64)
+    if not np.isfinite(x).all():
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        raise ValueError(
+            f"values that are not finite: got {x[row, column]} in row {row}, column {column}, expected numbers; leave "
+            "these rows out or fill them in"
+        )
+    return x
 
 
 def _latent_names(expression: Expression) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
+from cellfx.distill.evaluate import guarded
 from cellfx.distill.expression import Expression, apply
 
 _SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4
@@ -25,18 +26,21 @@ class _Printer(NamedTuple):
     function: Callable[[str, str], str]
 
 
-def to_latex(expression: Expression, digits: int = 3) -> str:
+def to_latex(expression: Expression, digits: int = 3, guards: bool = True) -> str:
     """LaTeX for math mode: fractions, powers and roots, ``z17`` as a letter with an index.
 
     Args:
         expression: the formula.
         digits: significant digits of every constant.
+        guards: whether it goes on to say, in words, what an operator means outside its domain: see
+            ``evaluate.GUARDS``.
     """
-    return _write(expression, _latex(digits))[0]
+    text, meaning = _write(expression, _latex(digits))[0], guarded(expression) if guards else ""
+    return rf"{text} \quad \text{{({meaning})}}" if meaning else text
 
 
 def to_mathml(expression: Expression, digits: int = 3) -> str:
-    """A ``math`` element of presentation MathML, which browsers typeset by themselves; arguments as ``to_latex``.
+    """A ``math`` element of presentation MathML, which browsers typeset by themselves; ``digits`` as for ``to_latex``.
 
     Every name is escaped, so a formula cannot bring other markup into a page.
     """

@@ -12,7 +12,7 @@ from cellfx.analysis import formula_charts, scheme_charts, topology
 from cellfx.analysis.naming import strongest_factors
 from cellfx.analysis.report import Card, Formula, Picture, Section, Table
 from cellfx.analysis.report import report as page
-from cellfx.distill.evaluate import numpy_evaluate
+from cellfx.distill.evaluate import guarded, numpy_evaluate
 from cellfx.distill.markup import to_mathml
 from cellfx.experiment import say
 from cellfx.presentation import Figure, save, versions
@@ -176,7 +176,7 @@ def _formulas(workdir: Path, question: Question, embed: str, folder: Path) -> Se
     best = max(rows, key=lambda row: row["by_target"][row["target"]]["scores"][held_out]["balanced_accuracy"])
     source = f"{question.distill}/{run}/seed{best['seed']}.json"
     parts: list[Any] = [
-        Formula(to_mathml(each), row["text"], f"Above zero: {name}.", source)
+        Formula(to_mathml(each), row["text"], f"Above zero: {name}. {_outside(each)}".strip(), source)
         for each, row, name in zip(
             expressions_of(best),
             best["by_target"][best["target"]]["formulas"],
@@ -195,6 +195,12 @@ def _formulas(workdir: Path, question: Question, embed: str, folder: Path) -> Se
     parts += save(_formula_figures(best, encoded, classes), folder)
     meaning = f"above zero means {classes[-1]}" if len(classes) == 2 else "the largest names the class"
     return Section("Formulas", TEXTS["formulas"].format(meaning=meaning), parts)
+
+
+def _outside(expression: Any) -> str:
+    """What a formula means outside the domain of its operators, as a sentence."""
+    meaning = guarded(expression)
+    return f"Outside the domain {meaning}." if meaning else ""
 
 
 def _formula_figures(best: Mapping[str, Any], encoded: codes.Codes, classes: Sequence[str]) -> list[Figure]:

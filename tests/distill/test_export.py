@@ -1,4 +1,5 @@
 import importlib.util
+import itertools
 import json
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from sklearn.model_selection import cross_val_score
 
 from cellfx.distill.evaluate import numpy_evaluate
 from cellfx.distill.export import FormulaClassifier, to_jax, to_sympy
-from cellfx.distill.expression import from_json, to_json
+from cellfx.distill.expression import BINARY, UNARY, apply, from_json, to_json, variable
 from cellfx.distill.parse import parse
+from cellfx.distill.program import assemble, run
 
 _SPEC = importlib.util.spec_from_file_location("expressions", Path(__file__).parents[1] / "reference/expressions.py")
 reference = importlib.util.module_from_spec(_SPEC)
@@ -48,6 +50,102 @@ def test_all_exports_agree_inside_and_outside_their_domains(codes):
         }
         for name, values in got.items():
             np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-7, err_msg=f"{name} of {text}")
+
+
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, -1.0, 1.0, 1e30, -1e30, 1e-30, -1e-30, 35.0, 1e-6, -1e-6, 0.5]
+
+
+def exported(expression, x, names):
+    """Values (N,) of float64 columns x (N, d) by every export; that of JAX in float32."""
+    as_sympy = sympy.lambdify(sympy.symbols(names, real=True), to_sympy(expression), "numpy")
+    with np.errstate(all="ignore"):
+        by_sympy = np.broadcast_to(as_sympy(*x.T), (len(x),))
+    return {
+        "numpy": numpy_evaluate(expression, x, names),
+        "jax": to_jax(expression, names)(jnp.asarray(x, jnp.float32)),
+        "compiled": jax.jit(to_jax(expression, names))(jnp.asarray(x, jnp.float32)),
+        "program": run(assemble(expression, names), assemble(expression, names).constants, jnp.asarray(x.T, "f4"))[0],
+        "sympy": by_sympy,
+        "json": numpy_evaluate(from_json(json.loads(json.dumps(to_json(expression)))), x, names),
+        "text": numpy_evaluate(parse(str(expression), names), x, names),
+        "estimator": FormulaClassifier(expression, names).decision_function(x),
+    }
+
+
+def plain(op, x, y):
+    """The documented meaning, in plain Python and NumPy's float64 arithmetic."""
+    x, y = np.float64(x), np.float64(y)
+    if np.isnan(x) or (op in BINARY and np.isnan(y)):
+        return np.nan
+    with np.errstate(all="ignore"):
+        match op:
+            case "/":
+                return x / (y if abs(y) >= 1e-6 else -1e-6 if y < 0 else 1e-6)
+            case "log":
+                return np.log(max(x, 1e-6))
+            case "sqrt":
+                return np.sqrt(max(x, 0.0))
+            case "exp":
+                return np.exp(min(x, 30.0))
+            case "+" | "-" | "*":
+                return {"+": x + y, "-": x - y, "*": x * y}[op]
+            case "square" | "neg":
+                return x * x if op == "square" else -x
+        return {"sin": np.sin, "abs": np.abs}[op](x)
+
+
+@pytest.mark.parametrize("op", BINARY + UNARY)
+def test_every_operator_means_one_thing_in_every_export(op):
+    """Before, NaN was 13.8 below zero to JAX's logarithm, and 1e13 to its exponential."""
+    names = ("z1", "z2")
+    x = np.array(list(itertools.product(SPECIAL, repeat=2))) if op in BINARY else np.array([SPECIAL, SPECIAL]).T
+    expression = apply(op, *map(variable, names[: 2 if op in BINARY else 1]))
+    expected = np.array([plain(op, *row) for row in x])
+    for name, values in exported(expression, x, names).items():
+        wanted = expected
+        if name in ("jax", "compiled", "program"):
+            with np.errstate(over="ignore"):
+                wanted = expected.astype(np.float32)
+        # XLA flushes denormal float32 numbers to zero, and takes no sine of what has no place in a circle.
+        rows = np.abs(x[:, 0]) < 1e6 if op == "sin" and wanted is not expected else np.ones(len(x), bool)
+        rows |= ~np.isfinite(x[:, 0])
+        np.testing.assert_allclose(
+            np.asarray(values)[rows], wanted[rows], rtol=2e-6, atol=1e-30, equal_nan=True, err_msg=f"{name} of {op}"
+        )
+
+
+@pytest.mark.parametrize(
+    "text", ["z1 - z1", "0*z1", "z1/z1", "z1*z2 - z2*z1", "exp(z1) - exp(z1) + z2", "sqrt(z1)^2", "log(exp(z1))"]
+)
+def test_nothing_is_cancelled_that_may_be_undefined(text):
+    x = np.array(list(itertools.product(SPECIAL, repeat=2)))
+    names = ("z1", "z2")
+    found = exported(parse(text, names), x, names)
+    undefined = np.isnan(found["numpy"])
+    assert undefined[np.isnan(x[:, 0])].all()
+    small = np.abs(x).max(axis=1) < 1e3
+    for name, values in found.items():
+        if name == "sympy":
+            np.testing.assert_array_equal(np.isnan(values), undefined, err_msg=text)
+        assert np.isnan(np.asarray(values)[np.isnan(x[:, 0])]).all(), name
+        np.testing.assert_allclose(np.asarray(values)[small], found["numpy"][small], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_get_no_label(codes, bad):
+    x = codes.copy()
+    x[3, 17] = bad
+    model = FormulaClassifier(LAW)
+    with pytest.raises(
+        ValueError, match=f"values that are not finite: got {bad} in row 3, column 17, expected"
+    ) as error:
+        model.predict(x)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="values that are not finite"):
+        model.fit(x, np.arange(60) % 2)
+    assert np.isnan(model.decision_function(x)[3]) == np.isnan(bad)
+    with pytest.raises(ValueError, match="got NaN for 1 of 2 rows, the first is row 1, expected numbers; leave"):
+        FormulaClassifier(parse("z0^2 - z0^2", NAMES)).predict(np.array([[1.0], [1e200]]))
 
 
 @settings(max_examples=100, deadline=None)

@@ -51,7 +51,22 @@ ELEMENTS = {"math", "mrow", "mi", "mn", "mo", "msub", "msup", "mfrac", "msqrt"}
     ],
 )
 def test_latex(text, latex):
-    assert to_latex(parse(text, NAMES)) == latex
+    assert to_latex(parse(text, NAMES), guards=False) == latex
+    guarded = {"frac": "a divisor smaller than 1e-06 counts", "log": "max(x, 1e-06)", "sqrt": "max(x, 0)"}
+    wanted = [words for name, words in {**guarded, "{e}": "", "e^": "min(x, 30)"}.items() if f"\\{name}" in latex]
+    assert all(words in to_latex(parse(text, NAMES)) for words in wanted)
+
+
+def test_latex_says_what_operators_mean_outside_their_domain():
+    assert to_latex(parse("z3 - z17*2", NAMES)) == to_latex(parse("z3 - z17*2", NAMES), guards=False)
+    expected = {
+        "log(z3)": r"\log\left(z_{3}\right) \quad \text{(log(x) is log(max(x, 1e-06)))}",
+        "sqrt(z3)": r"\sqrt{z_{3}} \quad \text{(sqrt(x) is sqrt(max(x, 0)))}",
+        "exp(z3)": r"e^{z_{3}} \quad \text{(exp(x) is exp(min(x, 30)))}",
+        "1/z3": r"\frac{1}{z_{3}} \quad \text{(a divisor smaller than 1e-06 counts as 1e-06, with its sign)}",
+    }
+    for text, latex in expected.items():
+        assert to_latex(parse(text, NAMES)) == latex
 
 
 def test_digits():
