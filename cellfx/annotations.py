@@ -8,7 +8,7 @@ import functools
 import inspect
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -87,6 +87,22 @@ def check_value(key: str, value: Any, annotation: Any) -> None:
         for name, item in value.items():
             check_value(f"{key}.{name}", name, names)
             check_value(f"{key}.{name}", item, values)
+
+
+def marked(key: str, value: Any, annotation: Any, mark: Any) -> Iterator[tuple[str, Any]]:
+    """Keys and values of the parts of a value whose annotation carries a mark, as in ``Annotated[str, mark]``."""
+    kind = next((kind for kind in _alternatives(annotation) if value is not None and _is_of(value, kind)), None)
+    bare = _bare(kind)[0]
+    if get_origin(kind) is Annotated and mark in get_args(kind)[1:]:
+        yield key, value
+    elif isinstance(value, list | tuple):
+        for i, (item, expected) in enumerate(zip(value, _items(bare, len(value)), strict=True)):
+            yield from marked(f"{key}[{i}]", item, expected, mark)
+    elif isinstance(value, Mapping) and len(get_args(bare)) == 2:
+        names, values = get_args(bare)
+        for name, item in value.items():
+            yield from marked(f"{key}.{name}", name, names, mark)
+            yield from marked(f"{key}.{name}", item, values, mark)
 
 
 def is_path(annotation: Any) -> bool:

@@ -1,11 +1,14 @@
 """What a head on latents is trained with, and its optimiser."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from cellfx.annotations import Count, Weight
+from cellfx.sparsity.allocation import counts, erdos_renyi
 from cellfx.training.optimizers import DECAYS
 
 METHODS = ("dense", "rigl", "set", "static", "magnitude")
@@ -57,12 +60,57 @@ class Setting(NamedTuple):
         positive = ("update_every", "batch_size", "num_epochs", "learning_rate", "end_rate")
         wrong = [name for name in positive if not getattr(self, name) > 0]
         wrong += [name for name in ("update_rate", "end_rate", "warm_up_rate") if not 0 <= getattr(self, name) <= 1]
+        if self.method != "dense" and self.warm_up_rate >= 1:
+            raise ValueError(
+                f"sparsity that never comes: got warm_up_rate={self.warm_up_rate} with method {self.method!r}, "
+                f"expected less than 1, a fraction of the run; lower it"
+            )
         wrong += [name for name in ("sparsity", "dropout") if not 0 <= getattr(self, name) < 1]
         if wrong:
             expected = "more than 0" if wrong[0] in positive[:-1] else "a fraction"
             raise ValueError(
                 f"{wrong[0]} is out of range: got {getattr(self, wrong[0])}, expected {expected}; correct it"
             )
+
+
+def check_sparsity(setting: Setting, num_latents: int, num_classes: int) -> None:
+    """Makes sure that every layer of a sparse head keeps a weight: without one it answers the same to all images.
+
+    Args:
+        setting: of the head.
+        num_latents: L.
+        num_classes: K.
+
+    Raises:
+        ValueError: a sparsity that leaves a layer without weights; the message says how many weights there are.
+    """
+    if setting.method == "dense":
+        return
+    widths = (num_latents, *setting.widths, num_classes)
+    shapes = {f"dense{i}": shape for i, shape in enumerate(pairwise(widths))}
+    total = sum(math.prod(shape) for shape in shapes.values())
+    if _fills_all(shapes, 1 - setting.sparsity):
+        return
+    enough = next(count for count in range(len(shapes), total + 1) if _fills_all(shapes, count / total))
+    left, most = round((1 - setting.sparsity) * total), math.floor(1000 * (1 - enough / total)) / 1000
+    raise ValueError(
+        f"no way through the head: sparsity {setting.sparsity} leaves {left} of {total} weights, expected at least one "
+        f"for each of {len(shapes)} layers, at most {most}; lower sparsity or widen the layers"
+    )
+
+
+def _fills_all(shapes: Mapping[str, tuple[int, int]], density: float) -> bool:
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    return min(counts(erdos_renyi(shapes, density), sizes, density).values()) >= 1
+
+
+def check_warm_up(setting: Setting, num_steps: int) -> None:
+    """Raises a ValueError where the weights would be dropped after the last of the run's steps only."""
+    if setting.method != "dense" and round(setting.warm_up_rate * num_steps) >= num_steps:
+        raise ValueError(
+            f"sparsity that never comes: got warm_up_rate={setting.warm_up_rate} of {num_steps} steps, expected a "
+            f"warm-up that ends before the run; lower it"
+        )
 
 
 def check_together(settings: Sequence[Setting]) -> None:

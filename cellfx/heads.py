@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from cellfx.head_program import head_trainer
-from cellfx.head_setting import NUMBERS, Setting, check_rows, check_together
+from cellfx.head_setting import NUMBERS, Setting, check_rows, check_sparsity, check_together, check_warm_up
 from cellfx.nn.head import Head
 from cellfx.settings import write_whole
 from cellfx.sparsity.prune import prune
@@ -114,6 +114,9 @@ def attempt(
         )
     check_together(settings)
     check_rows(views, labels, num_classes, settings[0].batch_size)
+    for setting in settings:
+        check_sparsity(setting, views.shape[2], num_classes)
+        check_warm_up(setting, num_steps(setting, len(labels)))
     centre, scale = standardisation(views)
     counts = np.bincount(labels, minlength=num_classes)
     weights = len(labels) / (num_classes * counts) if settings[0].balanced else np.ones(num_classes)

@@ -10,7 +10,7 @@ import optax
 
 from cellfx.annotations import Count, Seed, check_value, is_path
 from cellfx.data.feed import Feed
-from cellfx.data.source import Source, count_classes, grouped
+from cellfx.data.source import Source, check_groups, count_classes, grouped
 from cellfx.data.splits import check_fold
 from cellfx.settings import Config, Derived, call, check_call, check_section, chosen, named, nearest
 from cellfx.types import Model, Spec
@@ -77,6 +77,8 @@ def check_source(section: Mapping[str, Any]) -> tuple[Callable[..., Source], dic
     """
     check_section("data", section)
     check_value("data.grouped", section.get("grouped"), GROUPED | None)
+    if section.get("grouped") is not None:
+        check_groups(section["grouped"])
     factory, settings = chosen("data", "data", {key: value for key, value in section.items() if key != "grouped"})
     parameters = inspect.signature(factory).parameters
     check_call(factory, "data", settings, derived={k: v for k, v in PREPROCESSING.items() if k in parameters})

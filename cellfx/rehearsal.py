@@ -5,6 +5,7 @@ data is there, by ``experiment.build``.
 """
 
 import inspect
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ class Rehearsed(NamedTuple):
         devices: of all hosts.
         batch_size: of the global batch.
         spec: of the made-up images.
+        num_classes: K, as far as the config tells it; else None.
         model: for them.
         shapes: of the state that the training would start from.
     """
@@ -43,6 +45,7 @@ class Rehearsed(NamedTuple):
     devices: tuple[jax.Device, ...]
     batch_size: int
     spec: Spec
+    num_classes: int | None
     model: Model
     shapes: TrainState
 
@@ -68,13 +71,14 @@ def rehearse(config: Config) -> Rehearsed:
     check_feed(settings["input"])
     spec = stand_in(settings["data"], batch_size)
     _check_augmentation(spec, settings["input"])
-    known = settings["data"].get("grouped") or settings["data"].get("classes")
+    known = _classes(settings["data"])
     if options.classes is not None and known:
-        check_classes(options.classes, tuple(known))
+        check_classes(options.classes, known)
     model = make_model(settings["model"], spec)
     optimizers = make_optimizers(settings["optim"], STEPS_UNKNOWN, model.losses)
     train_step(model, optimizers, None, training.compute_dtype)
-    return Rehearsed(training, options, devices, batch_size, spec, model, state_shapes(model, optimizers))
+    shapes = state_shapes(model, optimizers)
+    return Rehearsed(training, options, devices, batch_size, spec, len(known) or None, model, shapes)
 
 
 def stand_in(section: Mapping[str, Any], num_examples: int) -> Spec:
@@ -84,7 +88,7 @@ def stand_in(section: Mapping[str, Any], num_examples: int) -> Spec:
     size = settings.get("image_size", getattr(parameters.get("image_size"), "default", ANY_SIZE))
     drawn = 1 if "folder" not in parameters else ANY_CHANNELS
     channels = len(settings.get("channels") or ()) or drawn
-    classes = len(section.get("grouped") or settings.get("classes") or ()) or ANY_CLASSES
+    classes = len(_classes(section)) or ANY_CLASSES
     return Spec((size, size, channels), classes, num_examples, None, (1,) * classes)
 
 
@@ -100,6 +104,13 @@ def num_latents(rehearsed: Rehearsed) -> int | None:
 def state_shapes(model: Model, optimizers: Mapping[str, optax.GradientTransformation]) -> TrainState:
     """Shapes of the state that a training starts from; what makes no parameters is refused here."""
     return jax.eval_shape(lambda key: create_state(model, optimizers, key), jax.random.key(0))
+
+
+def _classes(section: Mapping[str, Any]) -> tuple[str, ...]:
+    """Classes of the data as far as a section ``data`` tells them; else none."""
+    factory, settings = check_source(section)
+    drawn = getattr(sys.modules[factory.__module__], "CLASS_NAMES", ())
+    return tuple(section.get("grouped") or settings.get("classes") or drawn)
 
 
 def _check_augmentation(spec: Spec, section: Mapping[str, Any]) -> None:

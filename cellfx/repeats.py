@@ -100,9 +100,9 @@ def check(config: Config) -> Rehearsed:
         ValueError: see ``rehearsal.rehearse``, or the section ``repeats`` is wrong.
     """
     settings = to_dict(config)
-    rehearsed = rehearse(settings)
+    check_sections(settings)
     _read(settings)
-    return rehearsed
+    return rehearse(settings)
 
 
 def evaluate(

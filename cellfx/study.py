@@ -12,14 +12,17 @@ if they do.
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
+from cellfx.annotations import marked
 from cellfx.settings import Config, check_call, locked, nearest, to_dict, write_whole
+from cellfx.stages import READ, SHOWN
 from cellfx.training.progress import format_seconds
 
 MARK = "stage.json"
@@ -126,12 +129,40 @@ def read_stages(config: Config) -> list[Stage]:
 
 
 def check(stages: Sequence[Stage]) -> None:
-    """Raises a ValueError for settings that a stage does not take, or that its own ``check`` refuses."""
+    """Makes sure that every stage can be run, as far as that can be seen before anything is; says what is left out.
+
+    Raises:
+        ValueError: settings that a stage does not take, a stage that it reads and does not come after, or settings that
+            its own ``check`` refuses.
+    """
+    told: dict[str, Any] = {}
     for stage in stages:
         check_call(_function(stage), stage.name, stage.settings, 2)
+        _check_reads(stage)
         own_check = getattr(_module(stage), "check", None)
         if own_check is not None:
-            own_check(**stage.settings)
+            inputs = {name: told.get(name) for name in stage.after}
+            try:
+                told[stage.name] = own_check(inputs=inputs, **stage.settings)
+            except ValueError as error:
+                raise ValueError(f"stage {stage.name}: {error}") from error
+
+
+def _check_reads(stage: Stage) -> None:
+    function = _function(stage)
+    defaults = {name: each.default for name, each in inspect.signature(function).parameters.items()}
+    annotations = get_type_hints(function, include_extras=True)
+    for name, value in [*({**defaults, **stage.settings}).items()][2:]:
+        for mark in (READ, SHOWN):
+            for key, other in marked(f"{stage.name}.{name}", value, annotations.get(name, Any), mark):
+                if other in stage.after:
+                    continue
+                if mark == READ:
+                    raise ValueError(
+                        f"a stage reads one that it does not come after: got {key} {other!r}, expected one of "
+                        f"{', '.join(stage.after) or 'none'}; correct it, or add the stage to {stage.name}.after"
+                    )
+                say(f"{stage.name} leaves out {other}: {key} names no stage that {stage.name} comes after")
 
 
 def fingerprints(stages: Sequence[Stage]) -> dict[str, str]:

@@ -84,11 +84,7 @@ def grouped(source: Source, classes: Mapping[str, Sequence[str]]) -> Source:
             f"unknown class in data.grouped: got {unknown[0]!r}, expected one of "
             f"{', '.join(source.class_names) or 'none, the data has no classes'}; correct the name"
         )
-    if len(classes) < 2 or len(set(members)) < len(members):
-        raise ValueError(
-            f"data.grouped tells no classes apart: got {', '.join(classes) or 'none'} of {', '.join(members)}, "
-            f"expected two or more that share no class of the data; correct it"
-        )
+    check_groups(classes)
     label_of = np.full(len(source.class_names), -1, np.int32)
     for label, names in enumerate(classes.values()):
         label_of[[source.class_names.index(name) for name in names]] = label
@@ -102,6 +98,16 @@ def grouped(source: Source, classes: Mapping[str, Sequence[str]]) -> Source:
                 f"{source.name}, expected some of every class; take another fold or other classes"
             )
     return source._replace(splits=splits, class_names=tuple(classes))
+
+
+def check_groups(classes: Mapping[str, Sequence[str]]) -> None:
+    """Raises a ValueError for fewer than two new classes, or a class of the data that two take in; see ``grouped``."""
+    members = [member for names in classes.values() for member in names]
+    if len(classes) < 2 or len(set(members)) < len(members):
+        raise ValueError(
+            f"data.grouped tells no classes apart: got {', '.join(classes) or 'none'} of {', '.join(members)}, "
+            f"expected two or more that share no class of the data; correct it"
+        )
 
 
 def count_classes(split: Split, num_classes: int) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """The convolutional encoder and decoder that the variational autoencoders share."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -199,11 +200,21 @@ def check_layers(filters: Sequence[int], hidden: int, latents: int, activation: 
             f"an empty layer: got filters {tuple(filters)}, {hidden} hidden units and {latents} latents, "
             f"expected one convolution or more and 1 or more of each; correct the config section model"
         )
-    if not callable(getattr(nn, activation, None)):
+    if not _is_activation(getattr(nn, activation, None)):
         raise ValueError(
-            f"unknown activation: got {activation!r}, expected the name of a function in flax.linen, such as "
-            f"'relu' or 'silu'; correct model.activation"
+            f"unknown activation: got {activation!r}, expected the name of a function in flax.linen that maps numbers, "
+            f"such as 'relu' or 'silu'; correct model.activation"
         )
+
+
+def _is_activation(function: Any) -> bool:
+    """Whether it maps one number to another; flax.linen has layers, transformations and pools by such names too."""
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    try:
+        found = jax.eval_shape(function, number)
+    except Exception:  # each of the others fails in its own way
+        return False
+    return getattr(found, "shape", None) == () and found.dtype == number.dtype
 
 
 def initialiser_of(module: Network, player: str) -> Callable[[Key], tuple[dict[str, PyTree], PyTree]]:

@@ -18,6 +18,7 @@ from cellfx.experiment import Trained, say
 from cellfx.presentation import Figure, save
 from cellfx.settings import write_whole
 from cellfx.sparsity import compact
+from cellfx.stages import InputStage
 from cellfx.stages.distill import expressions_of, read_run
 from cellfx.stages.heads import code_files, head_function
 from cellfx.stages.train import run_folders
@@ -47,11 +48,11 @@ class Schemes(NamedTuple):
 def attack(
     folder: Path,
     inputs: Mapping[str, Path],
-    train: str = "train",
-    cnn: str = "cnn",
-    embed: str = "embed",
-    heads: str = "heads",
-    distill: str = "distill",
+    train: InputStage = "train",
+    cnn: InputStage = "cnn",
+    embed: InputStage = "embed",
+    heads: InputStage = "heads",
+    distill: InputStage = "distill",
     run: str = "run0",
     seed: Number = 0,
     num_images: Count = 200,

@@ -11,10 +11,11 @@ from cellfx.analysis.report import report as page
 from cellfx.experiment import say
 from cellfx.presentation import versions
 from cellfx.settings import write_whole
+from cellfx.stages import ShownStage
 from cellfx.stages import _cytometry_page as parts
 from cellfx.stages.train import first_run, run_folders
 
-Named = Mapping[str, str]
+Named = Mapping[str, ShownStage]
 
 
 def cytometry(
@@ -23,8 +24,8 @@ def cytometry(
     classifiers: Named,
     latents: Mapping[str, Named],
     screens: Named | None = None,
-    baseline: str | None = None,
-    quality: str | None = None,
+    baseline: ShownStage | None = None,
+    quality: ShownStage | None = None,
     translations: Named | None = None,
     shown: str | None = None,
     title: str = "Cells in flow",

@@ -29,6 +29,7 @@ from cellfx.distill.pysr_backend import SCRATCH
 from cellfx.experiment import say
 from cellfx.settings import call, write_whole
 from cellfx.sparsity import compact
+from cellfx.stages import InputStage
 from cellfx.stages.heads import accuracies, code_files
 
 AUTO = "auto"
@@ -42,8 +43,8 @@ HELD_ROWS = 4
 def distill(
     folder: Path,
     inputs: Mapping[str, Path],
-    embed: str = "embed",
-    heads: str = "heads",
+    embed: InputStage = "embed",
+    heads: InputStage = "heads",
     classes: Mapping[str, Sequence[str]] | None = None,
     backend: str = AUTO,
     targets: Sequence[str] = ("labels", "outputs"),

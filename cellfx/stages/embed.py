@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from cellfx.annotations import Count
 from cellfx.data.source import SPLITS, Source, Split
 from cellfx.experiment import say
 from cellfx.probing import symmetric_views
+from cellfx.rehearsal import Rehearsed, num_latents
 from cellfx.settings import write_whole
+from cellfx.stages import InputStage
 from cellfx.stages.train import run_folders
 from cellfx.subject import Encode, batches
 
@@ -22,7 +25,7 @@ TRAVERSAL_STEPS = 7
 def embed(
     folder: Path,
     inputs: Mapping[str, Path],
-    train: str = "train",
+    train: InputStage = "train",
     max_train: Count = 5_000,
     max_test: Count = 20_000,
     rotations: bool = True,
@@ -53,6 +56,18 @@ def embed(
         write_arrays(folder / f"{name}-traversals.npz", images=drawn, values=values, kl=kl)
         counts = ", ".join(f"{np.sum(encoded.split == split):,} {split}" for split in SPLITS)
         say(f"{name}: {counts} images in {len(encoded.views)} views, {encoded.views.shape[-1]} latents")
+
+
+def check(inputs: Mapping[str, Any], train: str = "train", **others: Any) -> Rehearsed | None:
+    """What the encoders will be like; a ValueError for models that are none."""
+    del others
+    rehearsed = inputs[train]
+    if rehearsed is not None and num_latents(rehearsed) is None:
+        raise ValueError(
+            f"nothing to embed with: got stage {train!r} with a model without latents, expected an autoencoder; name "
+            f"another stage, or change {train}.model"
+        )
+    return rehearsed
 
 
 def encode_source(source: Source, encode: Encode, limits: Mapping[str, int], rotations: bool = True) -> codes.Codes:

@@ -13,12 +13,14 @@ from cellfx import codes
 from cellfx import heads as training
 from cellfx.distill.size import dense_size, sparse_size
 from cellfx.experiment import say
-from cellfx.head_setting import Setting
+from cellfx.head_setting import METHODS, Setting, check_sparsity
 from cellfx.heads import Heads
 from cellfx.nn.head import Head
-from cellfx.settings import call, write_whole
+from cellfx.rehearsal import num_latents
+from cellfx.settings import check_call, write_whole
 from cellfx.sparsity import compact
 from cellfx.sparsity.summary import summary
+from cellfx.stages import InputStage
 from cellfx.training.progress import progress
 
 SCHEMES = {"dense": "scheme 2: dense head", "sparse": "scheme 3: sparse head"}
@@ -30,7 +32,7 @@ SPARSE = {"method": "rigl", "sparsity": 0.951, "update_every": 115, "update_rate
 def heads(
     folder: Path,
     inputs: Mapping[str, Path],
-    embed: str = "embed",
+    embed: InputStage = "embed",
     classes: Mapping[str, Sequence[str]] | None = None,
     num_seeds: int = 10,
     min_importance: float = 0.003,
@@ -71,14 +73,25 @@ def heads(
 
 
 def check(
-    num_seeds: int = 10, dense: Mapping[str, Any] | None = None, sparse: Mapping[str, Any] | None = None, **others: Any
+    inputs: Mapping[str, Any] | None = None,
+    embed: str = "embed",
+    classes: Mapping[str, Sequence[str]] | None = None,
+    num_seeds: int = 10,
+    dense: Mapping[str, Any] | None = None,
+    sparse: Mapping[str, Any] | None = None,
+    **others: Any,
 ) -> None:
     """Raises a ValueError for settings that no head can be trained with."""
     del others
     if num_seeds < 1:
         raise ValueError(f"no head to train: got num_seeds={num_seeds}, expected 1 or more; raise it")
-    _setting("dense", DENSE, dense).check()
-    _setting("sparse", SPARSE, sparse).check()
+    encoder = (inputs or {}).get(embed)
+    settings = [_setting("dense", DENSE, dense), _setting("sparse", SPARSE, sparse)]
+    for setting in settings:
+        setting.check()
+        num_classes = len(classes) if classes else encoder.num_classes if encoder else None
+        if encoder is not None and num_classes is not None:
+            check_sparsity(setting, num_latents(encoder), num_classes)
 
 
 def code_files(folder: Path) -> dict[str, Path]:
@@ -117,10 +130,16 @@ def _rates(predicted: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 
 def _setting(kind: str, published: Mapping[str, Any], changed: Mapping[str, Any] | None) -> Setting:
-    fields = {**published, **(changed or {})}
-    if "widths" in fields:
-        fields["widths"] = tuple(fields["widths"])
-    return call(Setting, f"heads.{kind}", fields)
+    changed = {} if changed is None else changed
+    check_call(
+        Setting, f"heads.{kind}", changed, derived={"method": "scheme 2 has all its weights"} if kind == "dense" else {}
+    )
+    if kind == "sparse" and changed.get("method") == "dense":
+        raise ValueError(
+            f"no way to sparsity: got heads.sparse.method='dense', expected one of {METHODS[1:]}; correct it"
+        )
+    fields = {**published, **changed}
+    return Setting(**{**fields, "widths": tuple(fields.get("widths", Setting().widths))})
 
 
 def importance(head: Heads, views: np.ndarray, labels: np.ndarray, latents: Sequence[int]) -> dict[int, float]:

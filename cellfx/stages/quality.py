@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cellfx import experiment
 from cellfx.analysis.image_quality import kernel_distance, leakage
@@ -11,6 +12,7 @@ from cellfx.data.source import Split
 from cellfx.experiment import bound, sampler, say
 from cellfx.generating import draw
 from cellfx.settings import write_whole
+from cellfx.stages import InputStage
 from cellfx.stages.train import first_run
 from cellfx.subject import over
 
@@ -18,7 +20,9 @@ SUBSETS = 100
 MAX_SUBSET = 1_000
 
 
-def quality(folder: Path, inputs: Mapping[str, Path], judges: Mapping[str, str], num_generated: Count = 2_000) -> None:
+def quality(
+    folder: Path, inputs: Mapping[str, Path], judges: Mapping[InputStage, InputStage], num_generated: Count = 2_000
+) -> None:
     """Writes ``<stage>.json`` for every generator: kernel distance and nearest neighbours of its images.
 
     Args:
@@ -50,3 +54,16 @@ def quality(folder: Path, inputs: Mapping[str, Path], judges: Mapping[str, str],
         write_whole(folder / f"{generator}.json", json.dumps(scores, indent=1).encode())
         found = {name: each["mean"] for name, each in distances.items()}
         say(f"{generator}: kernel distance {found['generated']:.4f}, of real images {found['held_out']:.4f}")
+
+
+def check(inputs: Mapping[str, Any], judges: Mapping[str, str], **others: Any) -> None:
+    """Raises a ValueError for a generator that draws nothing, or a judge without features."""
+    del others
+    for pair in judges.items():
+        for stage, ability in zip(pair, ("sample", "features"), strict=True):
+            rehearsed = inputs[stage]
+            if rehearsed is not None and getattr(rehearsed.model, ability) is None:
+                raise ValueError(
+                    f"quality.judges names a model that cannot do this: got stage {stage!r}, whose model has no "
+                    f"{ability}, expected a generative model and a classifier with features; correct it"
+                )

@@ -16,8 +16,9 @@ from cellfx.distill.evaluate import guarded, numpy_evaluate
 from cellfx.distill.markup import to_mathml
 from cellfx.experiment import say
 from cellfx.presentation import Figure, save, versions
-from cellfx.settings import write_whole
+from cellfx.settings import check_call, write_whole
 from cellfx.sparsity import compact
+from cellfx.stages import ShownStage
 from cellfx.stages import _scheme_table as scheme_table
 from cellfx.stages._scheme_table import Scheme, spread
 from cellfx.stages.distill import expressions_of, read_run
@@ -36,9 +37,9 @@ class Question(NamedTuple):
         distill: stage of scheme 4.
     """
 
-    cnn: str | None = "cnn"
-    heads: str = "heads"
-    distill: str = "distill"
+    cnn: ShownStage | None = "cnn"
+    heads: ShownStage = "heads"
+    distill: ShownStage = "distill"
 
 
 TEXTS = {
@@ -63,8 +64,8 @@ def report(
     inputs: Mapping[str, Path],
     title: str = "From images to a formula",
     questions: Mapping[str, Mapping[str, Any]] | None = None,
-    embed: str = "embed",
-    attack: str | None = "attack",
+    embed: ShownStage = "embed",
+    attack: ShownStage | None = "attack",
 ) -> Sequence[Path]:
     """Writes report.html of the study, and the numbers and figures in it to the stage's folder.
 
@@ -97,6 +98,13 @@ def report(
             say(f"{name}, {scheme.name}: {MAIN} {_mean(scheme.scores[MAIN])}, {scheme.sizes.mean():.0f} nodes")
     say(f"report: {workdir / 'report.html'}")
     return [workdir / "report.html"]
+
+
+def check(questions: Mapping[str, Mapping[str, Any]] | None = None, **others: Any) -> None:
+    """Raises a ValueError for a question that is none."""
+    del others
+    for name, question in (questions or {}).items():
+        check_call(Question, f"report.questions.{name}", question)
 
 
 def _schemes(heading: str, found: Sequence[Scheme], folder: Path) -> Section:

@@ -15,6 +15,7 @@ from cellfx.data.source import Split, to_float
 from cellfx.experiment import say
 from cellfx.presentation import Figure, save
 from cellfx.settings import write_whole
+from cellfx.stages import InputStage
 from cellfx.stages.train import run_folders
 from cellfx.subject import over
 
@@ -25,7 +26,7 @@ SIZES = ("Metadata_Height_px", "Metadata_Width_px")
 def screen(
     folder: Path,
     inputs: Mapping[str, Path],
-    filter: str = "filter",
+    filter: InputStage = "filter",
     max_false_positive_rate: float = filtering.MAX_FALSE_POSITIVE_RATE,
 ) -> None:
     """Writes ``<run>/scores.json`` and figures for every filter of a ``train`` stage.

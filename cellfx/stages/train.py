@@ -8,6 +8,7 @@ from typing import Any
 
 from cellfx import repeats as runs
 from cellfx.parts import paths_of
+from cellfx.rehearsal import Rehearsed
 
 Section = Mapping[str, Any]
 
@@ -47,9 +48,11 @@ def check(
     train: Section,
     probe: Section | None = None,
     repeats: Section | None = None,
-) -> None:
-    """Raises a ValueError for what can be seen to be wrong without loading the data."""
-    runs.check(_config(data, input, model, optim, train, probe, repeats))
+    **others: Any,
+) -> Rehearsed:
+    """What the model will be like; a ValueError for what can be seen to be wrong without loading the data."""
+    del others
+    return runs.check(_config(data, input, model, optim, train, probe, repeats))
 
 
 def outside(data: Section, **others: Any) -> str | None:
