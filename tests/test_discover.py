@@ -10,7 +10,9 @@ from cellfx.cli import config
 from cellfx.settings import to_dict
 from cellfx.stages.distill import expressions_of, read_run
 from cellfx.stages.embed import read_arrays
+from cellfx.stages.report import report
 
+ORDER = ("embed", "cnn", "heads", "distill", "attack")
 STAGES = ("train", "cnn", "embed", "heads", "distill", "attack", "report")
 
 
@@ -94,3 +96,38 @@ def test_the_page_shows_everything_and_is_whole(finished):
     assert page.count("<img ") == 11
     assert "<math" in page
     assert "://" not in page.replace("http://www.w3.org/1998/Math/MathML", "")
+
+
+def trimmed(finished, workdir, trims):
+    """A study without some stages, the others as they were left."""
+    for path in finished.iterdir():
+        if path.name not in (*trims, "report", "report.html", "earlier"):
+            (workdir / path.name).symlink_to(path)
+    (workdir / "report").mkdir()
+    return {name: workdir / name for name in STAGES[:-1] if name not in trims}
+
+
+@pytest.mark.parametrize(
+    "trims",
+    [
+        ("attack",),
+        ("cnn", "attack"),
+        ("distill", "attack"),
+        ("heads", "distill", "attack"),
+        ("embed", "heads", "distill", "attack"),
+        ("cnn", "embed", "heads", "distill", "attack"),
+    ],
+)
+def test_the_page_of_a_trimmed_study_leaves_out_what_is_not_there(finished, tmp_path, trims):
+    inputs = trimmed(finished, tmp_path, trims)
+    (path,) = report(tmp_path / "report", inputs)
+    page = path.read_text()
+    assert f"The study has no stage {', '.join(name for name in ORDER if name in trims)};" in page
+    parts = {"The latents that matter": "heads", "Formulas": "distill", "Attacks": "attack", "Odd images": "attack"}
+    for heading, stage in parts.items():
+        assert (f"<h2>{heading}</h2>" in page) == (stage not in trims)
+    (rows,) = json.loads((tmp_path / "report" / "schemes.json").read_text()).values()
+    kinds = {row["scheme"][0] for row in rows}
+    assert kinds == {
+        kind for kind, stage in zip("1234", ("cnn", "heads", "heads", "distill"), strict=True) if stage in inputs
+    }

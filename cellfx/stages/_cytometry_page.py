@@ -101,7 +101,9 @@ def latents_section(tables: Mapping[str, Any], folder: Path) -> Section:
         rows = [
             (model, *(each[name][score] if name in each else "" for name in channels)) for model, each in found.items()
         ]
-        rows.append(("classifier of images", *(float(np.mean(classified[name][score])) for name in channels)))
+        if classified:
+            means = [float(np.mean(classified[name][score])) if name in classified else "" for name in channels]
+            rows.append(("classifier of images", *means))
         parts.append(Table((score.replace("_", " "), *channels), rows, "", "tables.json"))
     for model, each in found.items():
         parts += _confusions(model, each, folder)
@@ -170,13 +172,13 @@ def _figures(run: Path, names: Mapping[str, str]) -> list[Picture]:
     return [Picture(path.read_bytes(), alt, alt) for path, alt in paths.items() if path.is_file()]
 
 
-def cards(tables: Mapping[str, Any], shown: str) -> list[Card]:
+def cards(tables: Mapping[str, Any], shown: str | None) -> list[Card]:
     """Key numbers of the study."""
-    best = tables["classifiers"][shown]
-    cards = [
-        Card("Classifier", f"{np.mean(best['accuracy']):.1%}", f"accuracy from {shown}, {len(best['accuracy'])} folds")
-    ]
-    cards.append(Card("Balanced", f"{np.mean(best['balanced_accuracy']):.1%}", "every class weighs the same"))
+    cards, best = [], tables["classifiers"].get(shown)
+    if best is not None:
+        folds = f"accuracy from {shown}, {len(best['accuracy'])} folds"
+        cards.append(Card("Classifier", f"{np.mean(best['accuracy']):.1%}", folds))
+        cards.append(Card("Balanced", f"{np.mean(best['balanced_accuracy']):.1%}", "every class weighs the same"))
     for model, each in tables["latents"].items():
         if shown in each:
             cards.append(Card(model, f"{each[shown]['accuracy']:.1%}", f"accuracy from codes of {shown}"))

@@ -39,19 +39,21 @@ class Scheme(NamedTuple):
     sizes: np.ndarray
 
 
-def schemes(workdir: Path, cnn: str | None, heads: str, distill: str) -> list[Scheme]:
+def schemes(workdir: Path, cnn: str | None, heads: str | None, distill: str | None) -> list[Scheme]:
     """The schemes of one question, in the order of the paper; formulas by what they were fitted to, and the better.
 
     Args:
         workdir: of the study.
         cnn: its stage with scheme 1, if it has one.
-        heads: its stage with schemes 2 and 3.
-        distill: its stage with scheme 4.
+        heads: its stage with schemes 2 and 3, if it has one.
+        distill: its stage with scheme 4, if it has one.
     """
     found = [] if cnn is None else [_network(workdir, cnn)]
-    found += [
-        _heads(workdir, heads, kind, name) for kind, name in (("dense", "2 dense head"), ("sparse", "3 sparse head"))
-    ]
+    if heads is not None:
+        kinds = (("dense", "2 dense head"), ("sparse", "3 sparse head"))
+        found += [_heads(workdir, heads, kind, name) for kind, name in kinds]
+    if distill is None:
+        return found
     rows = [row for folder in _run_dirs(workdir / distill) for row in read_run(folder)]
     for target in TARGETS:
         if all(target in row["by_target"] for row in rows):

@@ -13,6 +13,7 @@ from cellfx.presentation import versions
 from cellfx.settings import write_whole
 from cellfx.stages import ShownStage
 from cellfx.stages import _cytometry_page as parts
+from cellfx.stages.report import left_out
 from cellfx.stages.train import first_run, run_folders
 
 Named = Mapping[str, ShownStage]
@@ -34,7 +35,7 @@ def cytometry(
 
     Args:
         folder: of the stage.
-        inputs: all stages that are shown.
+        inputs: all stages that are shown; the page has no part about others.
         classifiers: channels -> ``train`` stage of a classifier.
         latents: model -> channels -> ``train`` stage.
         screens: data -> ``screen`` stage.
@@ -47,44 +48,51 @@ def cytometry(
     Returns:
         The page, in the study's folder.
     """
-    shown = shown or list(classifiers)[-1]
+    wanted = [
+        stage for each in (classifiers, screens, translations, *latents.values()) for stage in (each or {}).values()
+    ]
+    classifiers, screens, translations = (_there(each, inputs) for each in (classifiers, screens, translations))
+    latents = {model: found for model, each in latents.items() if (found := _there(each, inputs))}
+    channels = list(classifiers) or [name for each in latents.values() for name in each]
+    shown = shown if shown in channels else (channels or [None])[-1]
     tables = {
-        "filter": {name: _read(inputs[stage] / "run0" / "scores.json") for name, stage in (screens or {}).items()},
+        "filter": {name: _read(inputs[stage] / "run0" / "scores.json") for name, stage in screens.items()},
         "classifiers": {name: _classified(inputs, stage, baseline) for name, stage in classifiers.items()},
         "latents": {
             model: {name: _probed(inputs[stage]) for name, stage in each.items()} for model, each in latents.items()
         },
         "quality": {
             f"{model}, {name}": _read(inputs[quality] / f"{stage}.json")
-            for model, each in (latents.items() if quality else ())
+            for model, each in (latents.items() if quality in inputs else ())
             for name, stage in each.items()
             if (inputs[quality] / f"{stage}.json").is_file()
         },
         "translation": {
-            name: _read(first_run(inputs[stage]) / "scores.json")["translation"]
-            for name, stage in (translations or {}).items()
+            name: _read(first_run(inputs[stage]) / "scores.json")["translation"] for name, stage in translations.items()
         },
     }
     write_whole(folder / "tables.json", json.dumps(tables, indent=1).encode())
     runs = {model: first_run(inputs[each[shown]]) for model, each in latents.items() if shown in each}
-    screened = [parts.filter_section(name, scores, inputs[screens[name]]) for name, scores in tables["filter"].items()]
-    sections = [
-        *screened,
-        parts.preprocessing_section(first_run(inputs[classifiers[shown]]), folder),
-        parts.classifiers_section(tables["classifiers"], folder),
-        parts.latents_section(tables, folder),
-        *parts.pictures(runs, shown),
-        *([parts.quality_section(tables["quality"])] if tables["quality"] else []),
-        *(
-            parts.translation_section(name, scores, first_run(inputs[translations[name]]))
-            for name, scores in tables["translation"].items()
-        ),
-    ]
+    sections = [parts.filter_section(name, scores, inputs[screens[name]]) for name, scores in tables["filter"].items()]
+    if classifiers:
+        sections.append(parts.preprocessing_section(first_run(inputs[classifiers[shown]]), folder))
+        sections.append(parts.classifiers_section(tables["classifiers"], folder))
+    if latents:
+        sections += [parts.latents_section(tables, folder), *parts.pictures(runs, shown)]
+    sections += [parts.quality_section(tables["quality"])] if tables["quality"] else []
+    for name, scores in tables["translation"].items():
+        sections.append(parts.translation_section(name, scores, first_run(inputs[translations[name]])))
+    sections += left_out([*wanted, baseline, quality], inputs)
     settings = _read(folder.parent / "study.json")
     text = page(title, sections, parts.cards(tables, shown), folder.parent.name, settings, versions())
     write_whole(folder.parent / "report.html", text.encode())
     say(f"report: {folder.parent / 'report.html'}")
     return [folder.parent / "report.html"]
+
+
+def _there(named: Named | None, inputs: Mapping[str, Path]) -> dict[str, str]:
+    """Stages by what they are called on the page, without those that the study does not have."""
+    return {name: stage for name, stage in (named or {}).items() if stage in inputs}
 
 
 def _classified(inputs: Mapping[str, Path], stage: str, baseline: str | None) -> dict[str, Any]:
@@ -94,7 +102,7 @@ def _classified(inputs: Mapping[str, Path], stage: str, baseline: str | None) ->
         "confusion": np.sum([run["confusion"] for run in runs], axis=0).tolist(),
         "classes": list(runs[0]["classes"]),
     }
-    if baseline is not None:
+    if baseline in inputs:
         rows = _read(inputs[baseline] / f"{stage}.json")
         found["baseline"] = {score: [row[score] for row in rows] for score in ("accuracy", "balanced_accuracy")}
     return found

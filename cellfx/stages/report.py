@@ -5,58 +5,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from cellfx import codes
-from cellfx.analysis import formula_charts, scheme_charts, topology
-from cellfx.analysis.naming import strongest_factors
-from cellfx.analysis.report import Card, Formula, Picture, Section, Table
+from cellfx.analysis.report import Section
 from cellfx.analysis.report import report as page
-from cellfx.distill.evaluate import guarded, numpy_evaluate
-from cellfx.distill.markup import to_mathml
 from cellfx.experiment import say
-from cellfx.presentation import Figure, save, versions
+from cellfx.presentation import versions
 from cellfx.settings import check_call, write_whole
-from cellfx.sparsity import compact
 from cellfx.stages import ShownStage
+from cellfx.stages import _discover_page as parts
 from cellfx.stages import _scheme_table as scheme_table
-from cellfx.stages._scheme_table import Scheme, spread
-from cellfx.stages.distill import expressions_of, read_run
-from cellfx.stages.embed import read_arrays
-from cellfx.stages.heads import code_files
-
-MAIN = "balanced_accuracy_of_views"
 
 
 class Question(NamedTuple):
     """Classes that are told apart, and the stages that do so.
 
     Attributes:
-        cnn: stage of scheme 1; None where there is none.
+        cnn: stage of scheme 1; None where there is none, as for the others.
         heads: stage of schemes 2 and 3.
         distill: stage of scheme 4.
     """
 
     cnn: ShownStage | None = "cnn"
-    heads: ShownStage = "heads"
-    distill: ShownStage = "distill"
-
-
-TEXTS = {
-    "schemes": "Four ways from an image to its class, from a network nobody can read to a line of algebra. All were "
-    "judged on the same test images, which none of them learnt from. The answers to all flips and turns of an image "
-    "are averaged; the table also gives what a single view is worth.",
-    "latents": "A sparse classifier keeps few of its connections, so it has to choose among the latents. Which does it "
-    "choose, whatever the random start? A latent matters to a classifier if shuffling it over the images costs "
-    "accuracy.",
-    "formulas": "Each formula stands in the place of one sparse classifier: {meaning}. From labels: "
-    "fitted to the classes themselves under the hinge loss; from outputs: to what the network says, under squared "
-    "error.",
-    "attacks": "How small a change makes a classifier wrong? Attacks know the classifier and follow its gradient, on "
-    "the image or on its latents; scheme 1 has none, it sees what the decoder draws.",
-    "odd": "What microscopes send when something fails. Whatever a classifier says to these is wrong; where their "
-    "latents lie on the training distribution tells why it says so.",
-}
+    heads: ShownStage | None = "heads"
+    distill: ShownStage | None = "distill"
 
 
 def report(
@@ -71,7 +41,7 @@ def report(
 
     Args:
         folder: of the stage.
-        inputs: all stages that are shown.
+        inputs: all stages that are shown; the page has no part about others.
         title: of the page.
         questions: heading -> fields of ``Question``. The one with fewest is told in full, of others the table.
         embed: stage with codes and traversals.
@@ -82,22 +52,44 @@ def report(
     """
     workdir = folder.parent
     questions = questions or {"Two classes": {}}
-    asked = {name: Question(**questions[name]) for name in sorted(questions, key=lambda name: len(questions[name]))}
+    asked = {
+        name: _there(Question(**questions[name]), inputs)
+        for name in sorted(questions, key=lambda name: len(questions[name]))
+    }
     found = {name: scheme_table.schemes(workdir, *question) for name, question in asked.items()}
     rows = {name: scheme_table.as_rows(schemes) for name, schemes in found.items()}
     write_whole(folder / "schemes.json", json.dumps(rows, indent=1).encode())
     heading, question = next(iter(asked.items()))
-    sections = [_schemes(heading, found[heading], folder)]
-    sections += [_latents(workdir, question, embed, folder), _formulas(workdir, question, embed, folder)]
-    sections += [] if attack is None else _attacks(inputs[attack])
-    sections += [Section(name, "", [_table(schemes, folder)]) for name, schemes in list(found.items())[1:]]
-    text = page(title, sections, _cards(found[heading]), workdir.name, _settings(workdir), versions())
+    sections = [parts.schemes_section(heading, found[heading], folder)] if found[heading] else []
+    if embed in inputs:
+        sections += [parts.latents_section(workdir, question.heads, embed, folder)] if question.heads else []
+        sections += [parts.formulas_section(workdir, question.distill, embed, folder)] if question.distill else []
+    sections += parts.attack_sections(inputs[attack]) if attack in inputs else []
+    others = {name: schemes for name, schemes in list(found.items())[1:] if schemes}
+    sections += [Section(name, "", [parts.table_of(schemes, folder)]) for name, schemes in others.items()]
+    wanted = [stage for name in asked for stage in Question(**questions[name])]
+    sections += left_out([embed, *wanted, attack], inputs)
+    settings = json.loads((workdir / "study.json").read_text())
+    text = page(title, sections, parts.cards(found[heading]), workdir.name, settings, versions())
     write_whole(workdir / "report.html", text.encode())
     for name, schemes in found.items():
         for scheme in schemes:
-            say(f"{name}, {scheme.name}: {MAIN} {_mean(scheme.scores[MAIN])}, {scheme.sizes.mean():.0f} nodes")
+            values = parts.mean_of(scheme.scores[parts.MAIN])
+            say(f"{name}, {scheme.name}: {parts.MAIN} {values}, {scheme.sizes.mean():.0f} nodes")
     say(f"report: {workdir / 'report.html'}")
     return [workdir / "report.html"]
+
+
+def left_out(wanted: Sequence[str | None], inputs: Mapping[str, Path]) -> list[Section]:
+    """A section that names the stages a page would show and the study does not have; none where it has all."""
+    missing = dict.fromkeys(stage for stage in wanted if stage is not None and stage not in inputs)
+    text = f"The study has no stage {', '.join(missing)}; the page has no part about what it would have found."
+    return [Section("Left out", text)] if missing else []
+
+
+def _there(question: Question, inputs: Mapping[str, Path]) -> Question:
+    """The question without the stages that the study does not have."""
+    return Question(*(stage if stage in inputs else None for stage in question))
 
 
 def check(questions: Mapping[str, Mapping[str, Any]] | None = None, **others: Any) -> None:
@@ -105,190 +97,3 @@ def check(questions: Mapping[str, Mapping[str, Any]] | None = None, **others: An
     del others
     for name, question in (questions or {}).items():
         check_call(Question, f"report.questions.{name}", question)
-
-
-def _schemes(heading: str, found: Sequence[Scheme], folder: Path) -> Section:
-    sizes, scores = (
-        {scheme.name: values for scheme, values in zip(found, each, strict=True)}
-        for each in (
-            [scheme.sizes for scheme in found],
-            [scheme.scores[MAIN] for scheme in found],
-        )
-    )
-    chart = scheme_charts.schemes(sizes, scores, "balanced accuracy")
-    pictures = save(
-        [Figure("schemes", chart, "Balanced accuracy of every scheme against the size of its expression")], folder
-    )
-    return Section(f"Four schemes: {heading.lower()}", TEXTS["schemes"], [_table(found, folder), *pictures])
-
-
-def _table(found: Sequence[Scheme], folder: Path) -> Table:
-    columns = ("scheme", "balanced accuracy, all views", "accuracy, all views", "balanced accuracy, one view")
-    columns += ("weights or constants", "latents", "nodes", "models")
-    rows = [
-        (
-            scheme.name,
-            *(_mean(scheme.scores.get(name)) for name in (MAIN, "accuracy_of_views", "balanced_accuracy")),
-            f"{scheme.weights.mean():,.0f}",
-            "image" if scheme.inputs is None else f"{scheme.inputs.mean():.1f}",
-            f"{scheme.sizes.mean():,.0f}",
-            len(scheme.sizes),
-        )
-        for scheme in found
-    ]
-    return Table(columns, rows, "Mean and standard deviation over encoders and seeds.", f"{folder.name}/schemes.json")
-
-
-def _latents(workdir: Path, question: Question, embed: str, folder: Path) -> Section:
-    """Which latents the sparse heads of the first encoder chose, what each does, and how the heads read them."""
-    run, encoded, drawn = _first(workdir, question, embed)
-    rows = json.loads((workdir / question.heads / run / "scores.json").read_text())["sparse"]
-    stored = json.loads((workdir / question.heads / run / "sparse.json").read_text())
-    count = encoded.views.shape[2]
-    kept, chosen = (
-        np.bincount([i for row in rows for i in row[key]], minlength=count) for key in ("latents", "chosen")
-    )
-    lost = [np.mean([row["importance"].get(str(i), 0.0) for row in rows]) for i in range(count)]
-    shown = [int(i) for i in np.lexsort((-np.array(lost), -chosen)) if kept[i]]
-    names = _named(encoded)
-    figure = scheme_charts.latents_chosen(
-        chosen[shown], len(rows), [names[i] for i in shown], drawn["images"][shown], drawn["values"][shown]
-    )
-    networks = [compact.from_json(network) for network in stored["networks"]]
-    titles = [f"seed {row['seed']} · {row['test'][MAIN]:.1%}" for row in rows]
-    best = int(np.argmax([row.get("valid", row["test"])[MAIN] for row in rows]))
-    inputs = [f"z{i}" for i in networks[best].inputs]
-    figures = [
-        Figure("latents_chosen", figure, "How many sparse heads need each latent, and what the latent draws"),
-        Figure(
-            "topology", topology.topology(networks[best], inputs, stored["class_names"]), f"Sparse head of seed {best}"
-        ),
-        Figure("topologies", topology.topologies(networks, titles, stored["class_names"]), "Sparse heads of all seeds"),
-    ]
-    source = f"{question.heads}/{run}/scores.json"
-    table = Table(
-        ("latent", "kept by", "matters to", "accuracy lost when shuffled"),
-        [(names[i], f"{kept[i]} of {len(rows)}", f"{chosen[i]} of {len(rows)}", float(lost[i])) for i in shown],
-        f"Sparse heads of {run}, the first encoder.",
-        source,
-    )
-    return Section("The latents that matter", TEXTS["latents"], [*save(figures, folder), table])
-
-
-def _formulas(workdir: Path, question: Question, embed: str, folder: Path) -> Section:
-    """The formulas of every seed of the first encoder, the front they come from, and where the best draws its line."""
-    run, encoded, _ = _first(workdir, question, embed)
-    rows = read_run(workdir / question.distill / run)
-    classes = rows[0]["class_names"]
-    held_out = "valid" if np.any(encoded.split == "valid") else "train"
-    best = max(rows, key=lambda row: row["by_target"][row["target"]]["scores"][held_out]["balanced_accuracy"])
-    source = f"{question.distill}/{run}/seed{best['seed']}.json"
-    parts: list[Any] = [
-        Formula(to_mathml(each), row["text"], f"Above zero: {name}. {_outside(each)}".strip(), source)
-        for each, row, name in zip(
-            expressions_of(best),
-            best["by_target"][best["target"]]["formulas"],
-            classes[1:] if len(classes) == 2 else classes,
-            strict=True,
-        )
-    ]
-    listed = [
-        (row["seed"], target, Formula(to_mathml(each), formula["text"]), formula["nodes"], part["scores"]["test"][MAIN])
-        for row in rows
-        for target, part in row["by_target"].items()
-        for each, formula in zip(expressions_of(row, target), part["formulas"], strict=True)
-    ]
-    columns = ("seed", "fitted to", "formula", "nodes", "balanced accuracy, all views")
-    parts.append(Table(columns, listed, f"All formulas of {run}.", f"{question.distill}/{run}/"))
-    parts += save(_formula_figures(best, encoded, classes), folder)
-    meaning = f"above zero means {classes[-1]}" if len(classes) == 2 else "the largest names the class"
-    return Section("Formulas", TEXTS["formulas"].format(meaning=meaning), parts)
-
-
-def _outside(expression: Any) -> str:
-    """What a formula means outside the domain of its operators, as a sentence."""
-    meaning = guarded(expression)
-    return f"Outside the domain {meaning}." if meaning else ""
-
-
-def _formula_figures(best: Mapping[str, Any], encoded: codes.Codes, classes: Sequence[str]) -> list[Figure]:
-    part = best["by_target"][best["target"]]
-    front = part["fronts"][0]
-    complexity, loss, accuracy = (
-        np.array([row[key] for row in front], np.float64) for key in ("complexity", "valid_loss", "valid_accuracy")
-    )
-    texts = [row["text"] for row in front]
-    chosen = texts.index(part["formulas"][0]["text"])
-    figures = [
-        Figure(
-            "front",
-            formula_charts.pareto_front(complexity, loss, accuracy, chosen),
-            "Loss and accuracy of formulas on validation images against their complexity",
-        )
-    ]
-    expression = expressions_of(best)[0]
-    latents = best["latents"]
-    if len(classes) == 2 and len(latents) > 1:
-        names = [f"z{i}" for i in range(encoded.views.shape[2])]
-        rows = encoded.split == "test"
-        chart = formula_charts.decision_surface(
-            lambda z: numpy_evaluate(expression, z, names),
-            encoded.views[0][rows],
-            encoded.label[rows],
-            (latents[0], latents[1]),
-            classes,
-            latents[2] if len(latents) > 2 else None,
-        )
-        figures.append(
-            Figure("decision", chart, "Where the formula divides the classes, in the latents that matter most")
-        )
-    return figures
-
-
-def _attacks(folder: Path) -> list[Section]:
-    def pictures(*names: str) -> list[Picture]:
-        alt = {name: name.replace("_", " ") for name in names}
-        return [
-            Picture((folder / "figures" / f"{name}.png").read_bytes(), alt[name], "", f"{folder.name}/scores.json")
-            for name in names
-        ]
-
-    return [
-        Section("Attacks", TEXTS["attacks"], pictures("accuracy_under_attack", "attacked_images", "attacked_latents")),
-        Section("Odd images", TEXTS["odd"], pictures("odd_images", "odd_latents")),
-    ]
-
-
-def _first(workdir: Path, question: Question, embed: str) -> tuple[str, codes.Codes, dict[str, np.ndarray]]:
-    """Name of the first encoder, its codes of the question's classes, and its traversals."""
-    run, path = next(iter(code_files(workdir / embed).items()))
-    mark = json.loads((workdir / question.heads / "stage.json").read_text())
-    encoded = codes.grouped(codes.load(path), mark["settings"].get("classes"))
-    return run, encoded, read_arrays(path.with_name(f"{run}-traversals.npz"))
-
-
-def _named(encoded: codes.Codes) -> list[str]:
-    """z0, z1, ... and where the factors are known the one that each follows."""
-    count = encoded.views.shape[2]
-    if encoded.factors is None:
-        return [f"z{i}" for i in range(count)]
-    strongest = strongest_factors(encoded.views[0], encoded.factors, encoded.factor_names)
-    return [
-        f"z{i} · {found[0][0]} {found[0][1]:+.2f}".replace("-", "\N{MINUS SIGN}") for i, found in enumerate(strongest)
-    ]
-
-
-def _cards(found: Sequence[Scheme]) -> list[Card]:
-    rate, note = "{:.1%}".format, "balanced accuracy, {:,.0f} nodes".format
-    return [Card(scheme.name, rate(scheme.scores[MAIN].mean()), note(scheme.sizes.mean())) for scheme in found]
-
-
-def _settings(workdir: Path) -> dict[str, Any]:
-    return json.loads((workdir / "study.json").read_text())
-
-
-def _mean(values: np.ndarray | None) -> str:
-    if values is None:
-        return ""
-    part = spread(values)
-    return f"{part['mean']:.4f} ± {part['sd']:.4f}" if part["count"] > 1 else f"{part['mean']:.4f}"

@@ -9,6 +9,7 @@ from cellfx import experiment, filtering, study
 from cellfx.cli import config
 from cellfx.settings import to_dict
 from cellfx.stages.baseline import statistics
+from cellfx.stages.cytometry import cytometry
 
 KEPT = ("cell_filter", "screen_cell_filter", "cnn_all_channels", "infogan_all_channels", "vae_all_channels")
 KEPT += ("unet", "baseline", "quality", "report")
@@ -90,3 +91,39 @@ def test_the_page_shows_every_part(workdir):
     for text in ("What the models draw", "Codes by class", "How good the drawn cells are", "A stain from bright field"):
         assert text in page
     assert page.count("data:image/png;base64,") >= 12
+
+
+@pytest.mark.parametrize(
+    "trims",
+    [
+        ("screen_cell_filter",),
+        ("baseline", "quality"),
+        ("unet",),
+        ("infogan_all_channels", "quality"),
+        ("infogan_all_channels", "vae_all_channels", "quality"),
+        ("cnn_all_channels", "baseline", "quality"),
+        tuple(name for name in KEPT if name not in ("vae_all_channels", "report")),
+        tuple(name for name in KEPT if name != "report"),
+    ],
+)
+def test_the_page_of_a_trimmed_study_leaves_out_what_is_not_there(workdir, tmp_path, trims):
+    for path in workdir.iterdir():
+        if path.name not in (*trims, "report", "report.html"):
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "report").mkdir()
+    given = {
+        key: value for key, value in read(workdir / "study.json")["report"].items() if key not in ("stage", "after")
+    }
+    inputs = {name: tmp_path / name for name in KEPT if name not in (*trims, "report")}
+    (path,) = cytometry(tmp_path / "report", inputs, **given)
+    page = path.read_text()
+    parts = {
+        "Cell filter: drawn frames": "screen_cell_filter",
+        "Classes from images": "cnn_all_channels",
+        "How good the drawn cells are": "quality",
+        "A stain from bright field": "unet",
+    }
+    for heading, stage in parts.items():
+        assert (f"<h2>{heading}</h2>" in page) == (stage not in trims)
+    left_out = page.partition("The study has no stage ")[2].partition(";")[0].split(", ")
+    assert sorted(left_out) == sorted(set(trims) - {"cell_filter"})
