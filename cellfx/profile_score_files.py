@@ -45,7 +45,7 @@ MEANINGS = {
     r"num_retrieved_vs_controls": "those of them that are retrieved by the correction in two steps",
     r"simes_p_value_vs_controls": "Simes' p-value: whether any treatment of the compound differs from the controls",
     r"corrected_simes_p_value_vs_controls": "Simes' p-value after Benjamini and Hochberg, over compounds",
-    r"grit": "standard deviations by which the row is more like others of its mechanism than like controls",
+    r"grit": "standard deviations by which the wells are more like others of the mechanism than like controls",
     r"grit_num_targets": "pairs of a well and a well of another compound of its mechanism that grit compares",
     r"grit_num_controls": "negative controls that it compares them with",
     r"NSCB?": "share of the rows whose nearest row of another compound (NSCB: and batch) has their mechanism",

@@ -12,7 +12,7 @@ import polars as pl
 
 from cellfx.profile_doses import Doses
 from cellfx.profile_score_files import LEVELS
-from cellfx.profiles import treatments
+from cellfx.profiles import treatment_grit, treatments
 from cellfx.profiles.average_precision import AveragePrecision
 from cellfx.profiles.mean_average_precision import MeanAveragePrecision
 from cellfx.profiles.nearest import Classified
@@ -120,6 +120,10 @@ def _of_treatments(
         grouped.append((means.groups["group"].to_numpy(), _means(means, "_vs_treatments")))
     if "replicating" in details:
         grouped.append((details["replicating"].groups, _resemblance(details["replicating"], "replicating")))
+    if treatment_grit.NAME in details:
+        values, targets = details[treatment_grit.NAME], details["grit"].num_targets[rules.treatments >= 0]
+        num_targets = np.bincount(rules.treatments[rules.treatments >= 0], targets, len(values)).astype(np.int64)
+        grouped.append((np.arange(len(values)), {"grit": values, "grit_num_targets": num_targets}))
     if "mp_values" in details:
         mp = details["mp_values"]
         values = {"mp_value": mp.p_value, "corrected_mp_value": benjamini_hochberg(mp.p_value)}

@@ -36,6 +36,7 @@ TERMS = {
     "of as many.",
     "grit": "By how many standard deviations a well is more like the wells of other compounds of its mechanism than "
     "like the negative controls; 0: no more than these.",
+    "grit of treatments": "The same of treatments, the similarities of all wells of one in one distribution.",
     "mp-value": "Multidimensional perturbation value: the p-value of one treatment, whether its wells differ from the "
     "negative controls in all features at once.",
     "NSC": "Not same compound: share of the treatments whose nearest treatment of another compound has their "

@@ -67,6 +67,7 @@ def test_scores_are_means_over_their_tables(found):
         "replicate average precision": wells["average_precision_vs_treatments"].mean(),
         "replicate average precision: percent retrieved": 100 * treatments["retrieved_vs_treatments"].mean(),
         "grit": wells["grit"].mean(),
+        "grit of treatments": treatments["grit"].mean(),
         "NSCB": wells["NSCB_right"].mean(),
         "NSCB of treatments": tables["treatments_by_batch"]["NSCB_right"].mean(),
         "NSC": treatments["NSC_right"].mean(),

@@ -108,17 +108,26 @@ def grit_of_perturbations(result: Grit, perturbations: np.ndarray) -> np.ndarray
     rows = perturbations >= 0
     group = perturbations[rows]
     num_groups = int(group.max(initial=-1)) + 1
+    num_targets = np.bincount(group, result.num_targets[rows], num_groups)
+    target = np.bincount(group, (result.num_targets * result.target)[rows], num_groups) / np.maximum(num_targets, 1)
+    mean, std = pooled_controls(result, perturbations)
+    return np.where(num_targets > 0, (target - mean) / np.where(std > 0, std, 1.0), np.nan)
+
+
+def pooled_controls(result: Grit, perturbations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (P,) of the similarities of all rows of a perturbation to the controls."""
+    rows = perturbations >= 0
+    group = perturbations[rows]
+    num_groups = int(group.max(initial=-1)) + 1
 
     def total(values: np.ndarray) -> np.ndarray:
         return np.bincount(group, values[rows], minlength=num_groups)
 
-    counts, num_targets = np.maximum(total(result.num_controls), 1), total(result.num_targets)
+    counts = np.maximum(total(result.num_controls), 1)
     mean = total(result.num_controls * result.control_mean) / counts
     shift = np.zeros(len(rows))
     shift[rows] = result.control_mean[rows] - mean[group]
-    std = np.sqrt(total(result.num_controls * (result.control_std**2 + shift**2)) / counts)
-    target = total(result.num_targets * result.target) / np.maximum(num_targets, 1)
-    return np.where(num_targets > 0, (target - mean) / np.where(std > 0, std, 1.0), np.nan)
+    return mean, np.sqrt(total(result.num_controls * (result.control_std**2 + shift**2)) / counts)
 
 
 def _finish(columns: np.ndarray, summary: str) -> Grit:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from cellfx.profiles import group_scoring, scoring
+from cellfx.profiles import group_scoring, scoring, treatment_grit
 from cellfx.profiles.chance import rank_gain, unit_sums_collector
 from cellfx.profiles.collecting import Collector, collect
-from cellfx.profiles.grit import grit_collector
+from cellfx.profiles.grit import Grit, grit_collector
 from cellfx.profiles.group_scoring import OVER_NULL
 from cellfx.profiles.nearest import neighbours_collector
 from cellfx.profiles.ranking_null import average_precision_null
@@ -95,12 +95,17 @@ def score(
         percent, retrieved, treatments = f"{name}: percent retrieved", group_scoring.add_retrieved, rules.treatments
         attempt(scores.left_out, percent, retrieved, scores, name, result, treatments, rules.compounds, effort)
 
+    def grit(result: Grit) -> None:
+        scoring.add_grit(scores, result, found.get(of_grit), rules, effort)
+        values = scores, result, found.get(of_grit), rules, effort
+        attempt(scores.left_out, treatment_grit.NAME, treatment_grit.add_treatment_grit, *values)
+
     steps: dict[str, Callable[[Any], None]] = {
         "retrieval": retrieval,
         "enrichment": lambda tail: scoring.add_enrichment(scores, tail, rules, effort),
         "replicates": replicates,
         "reproducibility": lambda tail: group_scoring.add_reproducibility(scores, prepared, tail, rules, effort),
-        "grit": lambda result: scoring.add_grit(scores, result, found.get(of_grit), rules, effort),
+        "grit": grit,
         "NSC": lambda near: scoring.add_nearest(scores, "NSC", near, rules, columns, effort),
         "NSCB": lambda near: scoring.add_nearest(scores, "NSCB", near, rules, columns, effort),
         "batch enrichment": lambda tail: scoring.add_batches(scores, tail, rules, effort),

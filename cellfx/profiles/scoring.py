@@ -42,9 +42,9 @@ class Scores(NamedTuple):
             groups ``group_scoring``.
         per_row: score -> (N,) NaN where it is not defined, for ``subset_means``.
         details: what figures and tables need: ``hits``, ``curve``, ``histogram``, ``enrichment``, ``NSC``, ``NSCB``,
-            ``grit``, ``replicating``, ``matching``, ``mp_values``, ``batch_enrichment``, the ``rules``, whose codes
-            groups are numbered by, and by the name of either average precision a ``MeanAveragePrecision``, followed by
-            " of rows" an ``AveragePrecision``.
+            ``grit``, ``grit of treatments``, ``replicating``, ``matching``, ``mp_values``, ``batch_enrichment``, the
+            ``rules``, whose codes groups are numbered by, and by the name of either average precision a
+            ``MeanAveragePrecision``, followed by " of rows" an ``AveragePrecision``.
         left_out: score -> reason in one line.
     """
 

@@ -110,7 +110,8 @@ def test_of_one_mechanism_there_is_no_interval():
     found = score(profiles, profiles.metadata["Metadata_Control"].to_numpy(), effort=FAST, wanted=("grit",))
     assert "grit" in found.numbers
     assert found.intervals == {}
-    assert found.left_out == {"interval of grit": "one group to draw again: got 1, expected 2 or more"}
+    reason = "one group to draw again: got 1, expected 2 or more"
+    assert found.left_out == {"interval of grit": reason, "interval of grit of treatments": reason}
 
 
 def test_blank_mechanisms_and_wells_without_a_treatment_take_no_part(screen, scores):
@@ -190,10 +191,10 @@ def test_what_a_screen_has_no_rows_for_is_named(screen):
 
 def test_scores_that_are_wanted_are_those_of_all(screen, scores):
     found = score(*screen, effort=FAST, wanted=("grit", "percent matching"))
-    assert set(found.numbers) == {"grit", "percent matching"}
+    assert set(found.numbers) == {"grit", "grit of treatments", "percent matching"}
     for name in found.numbers:
         assert (found.numbers[name], found.intervals[name]) == (scores.numbers[name], scores.intervals[name])
-    assert found.p_values == {name: scores.p_values[name] for name in ("grit", "percent matching")}
+    assert found.p_values == {name: scores.p_values[name] for name in found.numbers}
     assert found.left_out == {}
 
 
