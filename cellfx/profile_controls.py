@@ -81,6 +81,12 @@ def find(
     return _divided(metadata, fitted.columns(plate), controls, held_out, seed)
 
 
+def none(metadata: pl.DataFrame) -> Controls:
+    """No control among N wells."""
+    nothing = np.zeros(len(metadata), bool)
+    return Controls(nothing, nothing)
+
+
 def mark(wells: Profiles, controls: Controls) -> Profiles:
     """Adds the column ``HELD_OUT`` where controls are held out, and takes an older one away where none are."""
     if controls.held_out.any():

@@ -49,7 +49,12 @@ def of_wells(wells: Profiles, controls: Controls, columns: Columns, features: st
     found = []
     named = plate_identity.named(wells.metadata, columns.plate_identity())
     bare = [(name, rows) for name, rows in named if not controls.all[rows].any()]
-    if bare:
+    if not controls.all.any():
+        found.append(
+            "no negative controls: the config has no section controls; scores that compare with them are left out, and "
+            "replicates are compared with other treatments"
+        )
+    elif bare:
         plates, count = [name for name, _ in bare], sum(len(rows) for _, rows in bare)
         found.append(
             f"no negative control on {_number(len(bare), 'plate')} with {_number(count, 'well')}: "

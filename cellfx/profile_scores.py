@@ -16,8 +16,8 @@ from cellfx import profile_batches, profile_doses, profile_score_tables
 from cellfx.profile_setting import Asked
 from cellfx.profiles import plate_identity, subsets
 from cellfx.profiles import scores as library
-from cellfx.profiles.average_precision import average_precision
-from cellfx.profiles.mean_average_precision import mean_average_precision, null_of_mean
+from cellfx.profiles.average_precision import AveragePrecision, average_precision
+from cellfx.profiles.mean_average_precision import MeanAveragePrecision, mean_average_precision, null_of_mean
 from cellfx.profiles.pairs import encode
 from cellfx.profiles.resampling import Interval, bootstrap_interval, p_value
 from cellfx.profiles.scoring import HEADLINE, Effort, Scores
@@ -33,6 +33,9 @@ HEADLINES = (
     *(f"enrichment@{HEADLINE:g}", "precision@R", "NSC", profile_batches.NSCB, "batch enrichment"),
 )
 """The scores that variants are compared by."""
+OWN = "mAP: "
+"""Before the name of an own rule of pairs, see ``profile_pairs``."""
+BY_CONTROLS, BY_TREATMENTS = "mAP of replicates", "replicate average precision"
 OF_SUBSETS = (f"enrichment@{HEADLINE:g}", "hits above chance")
 """Computed on a subset itself; ``MEANS`` on all treatments and averaged over the subset: Bornholdt 2021, 4.6.2."""
 MEANS = ("precision@R", "average precision", "NSC")
@@ -148,7 +151,9 @@ def score(
     elsewhere = variant.by_batch, columns, question
     across = library.attempt(left_out, profile_batches.NSCB, profile_batches.score, *elsewhere) or NO_SCORES
     by_treatment, published, by_controls = None, {}, None
-    if question.replicates:
+    if question.replicates and not variant.controls.any():
+        left_out["fraction retrieved"] = library.NO_CONTROLS
+    elif question.replicates:
         of_replicates = library.attempt(left_out, "fraction retrieved", replicates, variant, columns, question)
         by_treatment, published, by_controls = of_replicates or (None, {}, None)
     else:
@@ -194,31 +199,62 @@ def replicates(
     precision = average_precision(
         marked, [*columns.treatment], [], ["cellfx_plate"], ["cellfx_control"], similarity=question.similarity
     )
-    by, seed = columns.treatment, question.effort.seed
-    mean = mean_average_precision(precision, marked.metadata, by, PUBLISHED_NULL_SIZE, seed=seed)
-    by_treatment = {
+    names = ("fraction retrieved", BY_CONTROLS)
+    by_treatment, found, mean = retrieved(precision, marked.metadata, columns.treatment, columns, question, names)
+    doses = profile_doses.correct(mean, wells.metadata, columns)
+    if doses is not None:
+        share, p_simes = doses.retrieved.astype(float), float(doses.hierarchy.corrected_families.min())
+        interval = _interval(share, np.arange(len(share)), question.effort)
+        found[profile_doses.NAME] = _number("wells", share.mean(), interval, p_simes)
+    return by_treatment, found, profile_score_tables.ByControls(precision, mean, doses)
+
+
+def retrieved(
+    precision: AveragePrecision,
+    metadata: pl.DataFrame,
+    by: Sequence[str],
+    columns: Columns,
+    question: Asked,
+    names: tuple[str, str],
+    level: str = "wells",
+) -> tuple[dict[str, Any], dict[str, Any], MeanAveragePrecision]:
+    """Groups whose rows find each other, as copairs has it.
+
+    Args:
+        precision: of rows.
+        metadata: of all N of them.
+        by: columns that make the groups.
+        columns: of the metadata; for intervals compounds are drawn where ``by`` tells them, else groups.
+        question: what is asked.
+        names: of the share of groups that are retrieved, and of the mean over groups.
+        level: of the rows.
+
+    Returns:
+        by_group: for scores.json.
+        scores: both, by their names.
+        mean: of groups.
+
+    Raises:
+        ValueError: as ``mean_average_precision``.
+    """
+    seed = question.effort.seed
+    mean = mean_average_precision(precision, metadata, by, PUBLISHED_NULL_SIZE, seed=seed)
+    by_group = {
         "groups": mean.groups.to_dict(as_series=False),
         "mean_average_precision": mean.mean_average_precision,
         "corrected_p_value": mean.corrected_p_value,
         "fraction_retrieved": mean.fraction_retrieved,
     }
     drawn = encode(mean.groups, [columns.compound] if columns.compound in by else by)
-    # Simes' p-value, see ``profiles.group_scoring``: that no treatment differs from the controls.
-    retrieved, p_simes = mean.retrieved.astype(float), float(mean.corrected_p_value.min())
+    # Simes' p-value, see ``profiles.group_scoring``: that no group differs from what it is compared with.
+    share, p_simes = mean.retrieved.astype(float), float(mean.corrected_p_value.min())
     means = mean.mean_average_precision
-    null = null_of_mean(precision, marked.metadata, by, PUBLISHED_NULL_SIZE, seed)
-    found = {
-        "fraction retrieved": _number("wells", retrieved.mean(), _interval(retrieved, drawn, question.effort), p_simes),
-        "mAP of replicates": _number(
-            "wells", means.mean(), _interval(means, drawn, question.effort), p_value(means.mean(), null)
-        ),
+    null = null_of_mean(precision, metadata, by, PUBLISHED_NULL_SIZE, seed)
+    scores = {
+        names[0]: _number(level, share.mean(), _interval(share, drawn, question.effort), p_simes),
+        names[1]: _number(level, means.mean(), _interval(means, drawn, question.effort), p_value(means.mean(), null)),
     }
-    doses = profile_doses.correct(mean, wells.metadata, columns)
-    if doses is not None:
-        retrieved, p_simes = doses.retrieved.astype(float), float(doses.hierarchy.corrected_families.min())
-        interval = _interval(retrieved, np.arange(len(retrieved)), question.effort)
-        found[profile_doses.NAME] = _number("wells", retrieved.mean(), interval, p_simes)
-    return by_treatment, found, profile_score_tables.ByControls(precision, mean, doses)
+    return by_group, scores, mean
 
 
 def _interval(values: np.ndarray, drawn: np.ndarray, effort: Effort) -> Interval | None:
@@ -278,8 +314,11 @@ def _of_subset(
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The few numbers that variants are compared by."""
-    return {name: scores["scores"][name]["value"] for name in HEADLINES if name in scores["scores"]}
+    """The few numbers that variants are compared by; without controls, replicates among other treatments."""
+    found = scores["scores"]
+    names = HEADLINES if BY_CONTROLS in found else (BY_TREATMENTS, *HEADLINES)
+    own = [name for name in found if name.startswith(OWN)]
+    return {name: found[name]["value"] for name in (*names, *own) if name in found}
 
 
 def plain(value: Any) -> Any:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from cellfx.profiles import normalize, select, spherize, variant
 from cellfx.profiles.variant import KINDS, Step, told
 from cellfx.settings import check_call, nearest
@@ -56,6 +58,27 @@ def variants(given: Any) -> list[Planned]:
         with told(f"variant {name!r}"):
             planned.append(Planned(name, folder, tuple(_step(step) for step in _listed(steps))))
     return planned
+
+
+def check_controls(planned: Sequence[Planned], controls: np.ndarray) -> None:
+    """Looks whether there are negative controls where steps need them.
+
+    Args:
+        planned: variants.
+        controls: (N,) bool.
+
+    Raises:
+        ValueError: none of the wells is a control, and a step is fitted on controls.
+    """
+    if controls.any():
+        return
+    for one in planned:
+        for number, step in enumerate(one.steps, 1):
+            if step.kind == "spherize" or step.settings.get("on") == "controls":
+                raise ValueError(
+                    f"variant {one.name!r}: step {number}, {step.kind}: no negative controls to fit on: got none of "
+                    f"{len(controls):,} wells, expected some; tell them by the section controls, or leave the step out"
+                )
 
 
 def _check_pair(pair: Any) -> None:

@@ -58,12 +58,15 @@ TERMS = {
     "batch enrichment": "The same of pairs of negative controls, which match where they are of one batch: 1 is no "
     "batch effect, larger is worse; below 1, controls of one batch are less alike than others, as where each batch "
     "is spherized.",
+    "mAP: own rules of pairs": "Mean average precision by a rule of the config section pairs: how far the positive "
+    "pairs of a row come before its negative ones, averaged over rows and groups, as copairs has it.",
     "p": "How likely chance does as well or better, see above.",
 }
 """Term of the glossary -> meaning."""
 OF_SCORES = {
     "variant": "",
     "match": "",
+    "mAP: own rules of pairs": "mAP: ",
     "percent retrieved": ".*: percent retrieved",
     "mp-value": ".*mp-value",
     "unreachable rows": "NSCB?( of treatments)? unreachable",

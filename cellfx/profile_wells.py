@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -17,21 +17,31 @@ from cellfx.profiles import (
     labels,
     plate_identity,
     reading,
+    row_filter,
     simulated,
     treatments,
 )
 from cellfx.profiles.screen_rules import Columns
-from cellfx.profiles.table import METADATA, Profiles, few
+from cellfx.profiles.table import METADATA, Profiles, few, split_columns
 from cellfx.profiles.text_values import number
 from cellfx.settings import call
 
 
 def read_columns(given: Mapping[str, Any]) -> Columns:
     """The config section ``columns``; a treatment of one column may be its name alone."""
-    treatment = given.get("treatment")
-    given = {**given, "treatment": [treatment]} if isinstance(treatment, str) else given
     columns = call(Columns, "columns", given)
     return columns._replace(treatment=fitted.columns(columns.treatment))
+
+
+class Rows(NamedTuple):
+    """The config section ``rows``: which rows take part.
+
+    Attributes:
+        where: SQL over the columns of the table that is read, see ``profiles.row_filter``; None: all. It is asked of
+            cells before they are aggregated. Where it names a column that comes from ``annotate``, of wells after that.
+    """
+
+    where: str | None = None
 
 
 def read_wells(
@@ -47,17 +57,24 @@ def read_wells(
         columns: its section ``columns``.
         tell: is told in a line each what was left out, is missing or looks odd.
 
+    Returns:
+        wells: N rows.
+        controls: among them; none without a section ``controls``, or where its column is None.
+
     Raises:
         ValueError: tables that cannot be read or joined or are empty, columns that they lack, a well that is there
-            twice, or as ``profile_controls.find``.
+            twice, or as ``row_filter.keep`` and ``profile_controls.find``.
     """
-    given = dict(settings["profiles"])
+    given, where = dict(settings["profiles"]), call(Rows, "rows", settings.get("rows", {})).where
+    if where is not None:
+        row_filter.parse(where)
     if "simulated" in given:
         drawn = dict(given["simulated"])
         sizes = call(simulated.Sizes, "profiles.simulated.sizes", drawn.pop("sizes", {}))
         wells = call(simulated.simulated, "profiles.simulated", {**drawn, "sizes": sizes})
     else:
-        wells = call(_read, "profiles", given, settings.get("aggregate"), columns, tell)
+        wells, where = call(_read, "profiles", given, settings.get("aggregate"), columns, where, tell)
+    wells, where = _kept(wells, where, tell)
     if not len(wells.metadata):
         raise ValueError(
             f"a table without rows: got {given.get('path')} with {len(wells.names)} features of 0 wells, expected a "
@@ -66,14 +83,19 @@ def read_wells(
     tables = settings.get("annotate", ())
     for table in [tables] if isinstance(tables, Mapping) else tables:
         wells = call(_annotated, "annotate", table, wells, tell)
+    wells, _ = _kept(wells, where, tell, last=True)
     _check_columns(wells.metadata, columns)
     wells = wells._replace(metadata=_numbered(labels.typed(wells.metadata.lazy(), columns)))
     treatments.check_labels(wells.metadata, columns)
     plate = columns.plate_identity()
     if columns.well is not None:
         _check_once(wells.metadata, plate, columns.well)
-    controls = call(profile_controls.find, "controls", settings["controls"], wells.metadata, plate)
-    named = [*columns.described(), settings["controls"]["column"], columns.plate, columns.batch, columns.well]
+    told = settings.get("controls") or {"column": None}
+    if told.get("column", "") is None:
+        controls = profile_controls.none(wells.metadata)
+    else:
+        controls = call(profile_controls.find, "controls", told, wells.metadata, plate)
+    named = [*columns.described(), told["column"], columns.plate, columns.batch, columns.well]
     for line in labels.look_alike(wells.metadata, [name for name in named if name is not None]):
         tell(line)
     return wells._replace(metadata=labels.without_words(wells.metadata, columns, tell)), controls
@@ -82,20 +104,46 @@ def read_wells(
 def _read(
     aggregated: Mapping[str, Any] | None,
     columns: Columns,
+    where: str | None,
     tell: Callable[[str], None],
     path: str,
     features: str | None = None,
     convention: str | None = None,
     split: Mapping[str, str] | None = None,
-) -> Profiles:
-    """A table of wells, or one of cells that is aggregated."""
+) -> tuple[Profiles, str | None]:
+    """A table of wells, or one of cells that is aggregated; and ``where``, if it is still to be asked."""
     if aggregated is None:
-        return reading.read(path, features, tell, convention, split)
+        return reading.read(path, features, tell, convention, split), where
     how = {"features": column_names.features_of(features, convention), **aggregated}
     with reading.told(path):
         cells = labels.typed(reading.scan(path, how["features"], tell, convention, split), columns)
+        _, others = split_columns(cells.collect_schema().names(), how["features"])
+        cells = cells.rename({old: new for old, new in others.items() if old != new})
+        if where is not None and set(row_filter.columns_of(where)) <= set(cells.collect_schema().names()):
+            cells, count = row_filter.keep(where, cells)
+            _tell_kept(count, where, "rows before aggregation", tell)
+            where = None
         how["by"] = _well(how.get("by"), columns, [_prefixed(name) for name in cells.collect_schema().names()])
-        return call(aggregate.aggregate_lazily, "aggregate", how, cells)
+        return call(aggregate.aggregate_lazily, "aggregate", how, cells), where
+
+
+def _kept(
+    wells: Profiles, where: str | None, tell: Callable[[str], None], last: bool = False
+) -> tuple[Profiles, str | None]:
+    """Rows that take part; and ``where``, if it is still to be asked, because a column of it is not there yet."""
+    if where is None or not (last or set(row_filter.columns_of(where)) <= {*wells.metadata.columns, *wells.names}):
+        return wells, where
+    wells, count = row_filter.keep_profiles(where, wells)
+    _tell_kept(count, where, "rows", tell)
+    return wells, None
+
+
+def _tell_kept(count: row_filter.Count, where: str, what: str, tell: Callable[[str], None]) -> None:
+    if count.left_out == count.total > 0:
+        raise ValueError(
+            f"no row left: got 0 of {count.total:,} {what} by rows.where {where!r}, expected some; loosen it"
+        )
+    tell(row_filter.told(count, what))
 
 
 def _numbered(metadata: pl.LazyFrame) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from cellfx import (
     profile_files,
     profile_notices,
     profile_page,
+    profile_pairs,
     profile_pictures,
     profile_score_files,
     profile_scores,
@@ -35,8 +36,10 @@ from cellfx.profiles.select import Selection
 from cellfx.profiles.table import Profiles, level_path, take, write
 from cellfx.settings import Config, call, locked, nearest, to_dict, write_whole
 
-SECTIONS = ("columns", "controls", "profiles", "variants")
-OPTIONAL_SECTIONS = ("aggregate", "annotate", "compared", "consensus", "files", "pictures", "scores")
+SECTIONS = ("columns", "profiles", "variants")
+OPTIONAL_SECTIONS = (
+    *("aggregate", "annotate", "compared", "consensus", "controls", "files", "pairs", "pictures", "rows", "scores"),
+)
 
 
 def run(config: Config, workdir: Path) -> dict[str, Any]:
@@ -61,11 +64,12 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     question = profile_setting.asked(settings.get("scores", {}))
     wanted = profile_setting.pictures(settings.get("pictures", {}))
     profile_files.files(settings.get("files", {}))
-    variants = profile_steps.variants(settings["variants"])
+    variants, own = profile_steps.variants(settings["variants"]), profile_pairs.read(settings.get("pairs", {}))
     of_wells: list[str] = []
     wells, controls = read_wells(settings, columns, of_wells.append)
     say(profile_notices.counted(wells, controls, columns))
     wells = profile_controls.mark(wells, controls)
+    profile_steps.check_controls(variants, controls.fitted)
     of_wells += profile_notices.of_wells(wells, controls, columns, settings["profiles"].get("features"))
     _check_workdir(workdir)
     with locked(workdir):
@@ -73,9 +77,12 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         write_whole(workdir / "config.json", json.dumps(settings, indent=2).encode())
         made, notices = [], {}
         for planned in variants:
-            one, own = make(planned, wells, controls, columns, question, settings, workdir)
+            one, found = make(planned, wells, controls, columns, question, settings, workdir)
             made.append(one)
-            notices[one.name] = of_wells + own
+            notices[one.name] = of_wells + found
+        profile_pairs.check(made[0], own)
+        for lines in notices.values():
+            lines += profile_pairs.lines(made[0], own)
         for notice in dict.fromkeys(line for lines in notices.values() for line in lines):
             say(notice)
         profile_pictures.check(made[-1].wells, made[-1].treated, columns, wanted, made[-1].dropped)
@@ -83,6 +90,8 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         for one, planned in zip(made, variants, strict=True):
             with variant.told(f"variant {one.name!r}"):
                 scores[one.name] = profile_scores.score(one, columns, question, parts)
+                for part, values in profile_pairs.score(one, columns, question, own).items():
+                    scores[one.name][part] = scores[one.name].get(part, {}) | values
             scores[one.name]["notices"] = notices[one.name]
             tables[planned.folder] = scores[one.name].pop("tables")
             words = [f"{what} {value:.4g}" for what, value in profile_scores.headline(scores[one.name]).items()]

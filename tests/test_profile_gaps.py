@@ -33,7 +33,7 @@ def profile(workdir, table=None, columns=None, **changed):
         **changed,
     }
     scores = profiling.run(settings, workdir / "run")
-    return scores["raw"], html.unescape((workdir / "run" / "report.html").read_text())
+    return next(iter(scores.values())), html.unescape((workdir / "run" / "report.html").read_text())
 
 
 @pytest.mark.parametrize("absent", [*KNOWN, tuple(KNOWN)])
@@ -152,6 +152,23 @@ def test_a_feature_that_the_variant_dropped_is_said_to_be(tmp_path):
     assert (tmp_path / "run" / "figures" / "plate_map_0.png").is_file()
     with pytest.raises(ValueError, match="no column to draw on a plate: got 'feature_0003'"):
         profile(tmp_path, table, pictures={"plates": ("feature_0003",)})
+
+
+def test_a_screen_without_controls_has_every_score_that_needs_none(tmp_path):
+    table = screen().filter(~pl.col("Metadata_Control"))
+    scores, page = profile(tmp_path, table, controls=None, variants=[("standardized", ("standardize",))])
+    assert {"replicate average precision", "percent replicating", "NSC", "precision@R"} <= set(scores["scores"])
+    for name in ("fraction retrieved", "grit", "mp-values", "batch enrichment"):
+        assert scores["left_out"][name] == (
+            "no negative controls: got 0, expected 2 or more; say which rows are controls"
+        )
+    (notice,) = scores["notices"]
+    assert notice.startswith("no negative controls: the config has no section controls; scores that compare with them")
+    assert ">replicate average precision</th>" in page.partition(">How certain</h2>")[0]
+    for step in ("spherize", {"name": "standardize", "on": "controls"}):
+        with pytest.raises(ValueError, match=r"variant 'a': step 2, \w+: no negative controls to fit on: got none"):
+            profile(tmp_path / "fitted", table, controls={"column": None}, variants=[("a", ("standardize", step))])
+    assert not (tmp_path / "fitted" / "run").exists()
 
 
 def test_a_defect_of_a_picture_keeps_the_run_and_its_traceback(tmp_path, monkeypatch, capsys):

@@ -113,6 +113,51 @@ def test_mechanisms_that_are_numbers_are_no_lists_of_labels(tmp_path):
     np.testing.assert_array_equal(read(asked(tmp_path / "wells.parquet"))[1].all.sum(), 80)
 
 
+def test_rows_are_left_out_by_an_expression_and_counted(tmp_path):
+    """As read, or where the expression names what an annotation brings, after that."""
+    table, path, lines = screen(), tmp_path / "wells.parquet", []
+    table.write_parquet(path)
+    settings = asked(path, rows={"where": "(Metadata_Compound IS DISTINCT FROM 'compound 001') AND feature_003 < 1e9"})
+    wells, controls = read_wells(settings, read_columns(COLUMNS), lines.append)
+    assert (len(wells.features), len(controls.all), int(controls.all.sum())) == (100, 100, 80)
+    assert lines == ["left out by rows.where: 4 of 104 rows"]
+    table.select("Metadata_Compound").unique().with_columns(
+        Good=pl.col("Metadata_Compound") != "compound 002"
+    ).write_csv(tmp_path / "good.csv")
+    annotation = {"path": str(tmp_path / "good.csv"), "on": "Metadata_Compound", "columns": "Good"}
+    settings = asked(path, rows={"where": "CAST(Metadata_Good AS BOOLEAN)"}, annotate=annotation)
+    wells, _ = read_wells(settings, read_columns(COLUMNS), lines.append)
+    assert (len(wells.features), lines[1]) == (100, "left out by rows.where: 4 of 104 rows")
+    assert "compound 002" not in wells.metadata["Metadata_Compound"]
+    with pytest.raises(ValueError, match=r"no row left: got 0 of 104 rows by rows.where .*, expected some; loosen it"):
+        read({**settings, "rows": {"where": "feature_003 > 1e9"}})
+    with pytest.raises(ValueError, match=r"there is no column 'Metadata_Goed'; did you mean 'Metadata_Good'\?"):
+        read({**settings, "rows": {"where": "Metadata_Goed"}})
+    with pytest.raises(ValueError, match="unknown config key rows.were; did you mean where"):
+        read({**settings, "rows": {"were": "Metadata_Good"}})
+
+
+def test_cells_are_left_out_before_they_are_aggregated(tmp_path):
+    table, lines = screen(), []
+    copies = [table.with_columns(pl.col("^feature_.*$") + shift, QC=pl.lit(shift)) for shift in (0, 2, 50)]
+    pl.concat(copies).write_parquet(tmp_path / "cells.parquet")
+    by = ["Metadata_Plate", "Metadata_Well", "Metadata_Compound", "Metadata_MOA", "Metadata_Control"]
+    settings = asked(tmp_path / "cells.parquet", rows={"where": "Metadata_QC < 10"}, aggregate={"by": by})
+    settings["profiles"]["features"] = "^feature_"
+    wells, _ = read_wells(settings, read_columns(COLUMNS), lines.append)
+    assert lines == ["left out by rows.where: 104 of 312 rows before aggregation"]
+    assert set(wells.metadata["Metadata_Cell_Count"]) == {2}
+    place = ["Metadata_Plate", "Metadata_Well"]
+    expected = table.join(wells.metadata.select(place), place, "right", maintain_order="right").select(wells.names)
+    np.testing.assert_allclose(wells.features, expected.to_numpy() + 1, rtol=1e-12, atol=1e-12)
+
+
+def test_no_control_is_looked_for_where_none_is_told(tmp_path):
+    screen().write_parquet(tmp_path / "wells.parquet")
+    for told in (None, {}, {"column": None}, {"column": None, "values": "true"}):
+        assert not read(asked(tmp_path / "wells.parquet", controls=told))[1].all.any()
+
+
 def test_no_wells_are_drawn_without_their_columns():
     drawn = {"simulated": {"num_mechanisms": 2, "num_controls": 4, "num_features": 10}}
     settings = {**asked(""), "profiles": drawn}

@@ -569,8 +569,8 @@ def test_pictures_that_cannot_be_drawn_are_refused_before_anything_is_scored(pic
 
 def test_a_missing_section_is_named(tmp_path):
     loaded = tiny()
-    del loaded["controls"]
-    with pytest.raises(ValueError, match="config section controls is missing; expected columns, controls, profiles, v"):
+    del loaded["columns"]
+    with pytest.raises(ValueError, match="config section columns is missing; expected columns, profiles, variants"):
         profiling.run(loaded, tmp_path / "run")
 
 

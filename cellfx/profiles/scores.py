@@ -36,6 +36,9 @@ STEPS = (
 """Each computes a score or several; ``left_out`` calls them so."""
 OF_MECHANISMS = ("retrieval", "enrichment", "grit", "NSC", "NSCB", "percent matching")
 """Those of ``STEPS`` that need a column of mechanisms."""
+OF_CONTROLS = ("grit", "batch enrichment", "mp-values")
+"""Those that need negative controls."""
+NO_CONTROLS = "no negative controls: got 0, expected 2 or more; say which rows are controls"
 NO_MECHANISMS = "no column of mechanisms: got columns.mechanism None, expected the name of a column; name it"
 NULLS = {
     "p-value of hits above chance": "retrieval",
@@ -74,9 +77,13 @@ def score(
     controls = np.zeros(len(profiles.features), bool) if controls is None else np.asarray(controls)
     rules, prepared = screen_rules(profiles.metadata, controls, columns), prepare(profiles, kernel)
     scores = Scores({}, {}, {}, {}, {"rules": rules}, {})
-    if columns.mechanism is None:
-        scores.left_out.update({name: NO_MECHANISMS for name in wanted if name in OF_MECHANISMS})
-        wanted = [name for name in wanted if name not in OF_MECHANISMS]
+    for has, those, why in (
+        (columns.mechanism is not None, OF_MECHANISMS, NO_MECHANISMS),
+        (controls.any(), OF_CONTROLS, NO_CONTROLS),
+    ):
+        if not has:
+            scores.left_out.update({name: why for name in wanted if name in those})
+            wanted = [name for name in wanted if name not in those]
     makers = _collectors(prepared, rules, controls, columns, effort)
     makers = {name: maker for name, maker in makers.items() if NULLS.get(name, name) in wanted}
     found = _collected(prepared, makers, scores.left_out)

@@ -1,0 +1,158 @@
+"""Own rules of pairs: the config section ``pairs`` of ``bin/profile``, a mean average precision for each.
+
+    config.pairs = ConfigDict({"across_batches": {
+        "pos_sameby": ("Metadata_Compound",), "pos_diffby": ("Metadata_Batch",),
+        "neg_sameby": ("Metadata_Plate",), "neg_diffby": ("Metadata_Compound",),
+    }})
+
+The four lists are those of copairs (Kalinin et al. 2025, doi:10.1038/s41467-025-60306-2), and mean the same: of each
+row its positive pairs are ranked among its negative ones. Negative controls may be partners, and are never a group:
+what copairs gives for their rows is to be left out there too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+
+from cellfx.profile_scores import OWN, Variant, retrieved
+from cellfx.profile_setting import Asked
+from cellfx.profiles import fitted, row_filter
+from cellfx.profiles import scores as library
+from cellfx.profiles.average_precision import average_precision
+from cellfx.profiles.pairs import check_columns, pair_rule
+from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.table import METADATA, Profiles
+from cellfx.profiles.variant import told
+from cellfx.settings import call
+
+CONTROL = f"{METADATA}Negative_Control"
+"""Column of booleans that rules of wells may name: whether the well is a negative control."""
+MEAN, SHARE = OWN, "fraction retrieved: "
+"""Before the name of a rule: its two scores."""
+
+
+class Pairs(NamedTuple):
+    """A rule of the config.
+
+    Attributes:
+        pos_sameby: columns in which both rows of a positive pair agree.
+        pos_diffby: columns in which they differ.
+        neg_sameby: columns in which both rows of a negative pair agree.
+        neg_diffby: columns in which they differ.
+        by: columns that make the groups over whose rows the average precision is averaged; none: ``pos_sameby``.
+        level: of the rows, wells (level 4) or treatments (level 5, whose metadata ``consensus.by`` says).
+        where: SQL, rows that take part, see ``profiles.row_filter``; None: all.
+    """
+
+    pos_sameby: tuple[str, ...] = ()
+    pos_diffby: tuple[str, ...] = ()
+    neg_sameby: tuple[str, ...] = ()
+    neg_diffby: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()
+    level: Literal["wells", "treatments"] = "wells"
+    where: str | None = None
+
+    @property
+    def lists(self) -> tuple[list[str], list[str], list[str], list[str]]:
+        """As ``average_precision`` takes them."""
+        return [*self.pos_sameby], [*self.pos_diffby], [*self.neg_sameby], [*self.neg_diffby]
+
+
+def read(given: Mapping[str, Any]) -> dict[str, Pairs]:
+    """The section, name -> rule.
+
+    Raises:
+        ValueError: a key that is none, a value of the wrong kind, no pairs, no groups, or no SQL.
+    """
+    found = {}
+    for name, rule in given.items():
+        key = f"pairs.{name}"
+        if not isinstance(rule, Mapping):
+            raise ValueError(f"wrong type for config key {key}: got {rule!r}, expected a section; correct it")
+        listed = {what: fitted.columns(value) if isinstance(value, str) else value for what, value in rule.items()}
+        listed |= {what: rule[what] for what in ("level", "where") if what in rule}
+        one = call(Pairs, key, listed)
+        if not (one.pos_sameby or one.pos_diffby) or not (one.neg_sameby or one.neg_diffby):
+            raise ValueError(
+                f"a rule without pairs: got {key} with {', '.join(rule) or 'nothing'}, expected columns in pos_sameby "
+                "or pos_diffby, and in neg_sameby or neg_diffby; name them"
+            )
+        if not (one.by or one.pos_sameby):
+            raise ValueError(f"a rule without groups: got {key} without pos_sameby, expected it, or by; name columns")
+        if one.where is not None:
+            row_filter.parse(one.where, f"{key}.where")
+        found[name] = one._replace(by=tuple(one.by or one.pos_sameby))
+    return found
+
+
+def check(variant: Variant, rules: Mapping[str, Pairs]) -> None:
+    """Looks whether rules name columns that there are, before anything is scored.
+
+    Raises:
+        ValueError: one that there is not or that is named twice, or as ``row_filter.keep``.
+    """
+    for name, rule in rules.items():
+        rows = _rows(name, rule, variant)
+        pos_sameby, pos_diffby, neg_sameby, neg_diffby = rule.lists
+        with told(f"pairs.{name}, {rule.level}"):
+            pair_rule(rows.metadata, pos_sameby, pos_diffby)
+            pair_rule(rows.metadata, neg_sameby, neg_diffby)
+            check_columns(rows.metadata, rule.by)
+
+
+def score(variant: Variant, columns: Columns, question: Asked, rules: Mapping[str, Pairs]) -> dict[str, Any]:
+    """Scores of own rules.
+
+    Args:
+        variant: wells and treatments.
+        columns: of their metadata.
+        question: what is asked.
+        rules: name -> rule.
+
+    Returns:
+        ``scores``, ``left_out`` and ``pairs`` (name -> groups, their mean average precision and corrected p-values), as
+        in ``profile_scores.score``. A rule by which no row has both kinds of pairs is left out.
+    """
+    found: dict[str, Any] = {"scores": {}, "left_out": {}, "pairs": {}}
+    for name, rule in rules.items():
+        result = library.attempt(found["left_out"], MEAN + name, _score, name, rule, variant, columns, question)
+        if result is not None:
+            found["pairs"][name], scores = result
+            found["scores"] |= scores
+    return found
+
+
+def _score(
+    name: str, rule: Pairs, variant: Variant, columns: Columns, question: Asked
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    rows = _rows(name, rule, variant)
+    named = {column for listed in rule.lists for column in listed}
+    multilabel = columns.mechanism if columns.multilabel and columns.mechanism in named else None
+    precision = average_precision(rows, *rule.lists, similarity=question.similarity, multilabel=multilabel)
+    treated = rows.metadata
+    if CONTROL in treated.columns:
+        group = rule.by[0]
+        treated = treated.with_columns(pl.when(~pl.col(CONTROL)).then(pl.col(group)).alias(group))
+    names = (SHARE + name, MEAN + name)
+    by_group, scores, _ = retrieved(precision, treated, rule.by, columns, question, names, rule.level)
+    return by_group, scores
+
+
+def _rows(name: str, rule: Pairs, variant: Variant) -> Profiles:
+    """Those that take part."""
+    rows = variant.treated
+    if rule.level == "wells":
+        rows = variant.wells
+        rows = rows._replace(metadata=rows.metadata.with_columns(pl.Series(CONTROL, variant.controls, pl.Boolean)))
+    return rows if rule.where is None else row_filter.keep_profiles(rule.where, rows, f"pairs.{name}.where")[0]
+
+
+def lines(variant: Variant, rules: Mapping[str, Pairs]) -> Sequence[str]:
+    """How many rows own rules leave out, a line each."""
+    found = []
+    for name, rule in rules.items():
+        if rule.where is not None:
+            rows, key = _rows(name, rule._replace(where=None), variant), f"pairs.{name}.where"
+            found.append(row_filter.told(row_filter.keep_profiles(rule.where, rows, key)[1], rule.level, key))
+    return found
