@@ -22,7 +22,7 @@ TABLE = pl.DataFrame(
         ("Metadata_Type IS DISTINCT FROM 'poscon'", [0, 1, 3], 0),
         ("Metadata_Type IN ('trt', 'none')", [0, 3], 1),
         ("Metadata_Type = 'trt' AND Metadata_Good", [0, 3], 0),
-        ("(Metadata_Type IS DISTINCT FROM 'x and y') AND Metadata_Good", [0, 3], 0),
+        ("(Metadata_Type IS DISTINCT FROM 'x and y') AND Metadata_Good", [0, 3], 1),
         ("Metadata_Good AND Metadata_Type IS DISTINCT FROM LOWER('TRT')", [], 1),
         ("COALESCE(Metadata_Type, '') <> 'poscon'", [0, 1, 3], 0),
         ("CAST(Metadata_Cells AS DOUBLE) > 20", [1, 3], 1),
