@@ -173,7 +173,7 @@ def test_what_a_screen_has_no_rows_for_is_named(screen):
     found = score(take(profiles, ~controls), columns=USUAL._replace(batch=None), effort=FAST)
     assert set(found.left_out) == {"grit", "mp-values", "NSCB", "batch enrichment"}
     assert "no column of batches: got columns.batch None" in found.left_out["NSCB"]
-    assert "controls that make no distribution: got bool" in found.left_out["grit"]
+    assert found.left_out["grit"].startswith("no negative controls: got 0, expected 2 or more")
     alone = profiles._replace(metadata=profiles.metadata.with_columns(Metadata_MOA=pl.col("Metadata_Compound")))
     found = score(alone, controls, effort=FAST._replace(num_mp_permutations=0))
     of_mechanisms = {"retrieval", "enrichment", "grit", "NSC", "NSCB", "percent matching"}
