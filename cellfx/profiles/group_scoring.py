@@ -2,8 +2,10 @@
 
 What chance does to such a share follows from what it does to one group, so that nothing is permuted again:
 
-- percent replicating and matching, and reproducibility: random groups, as ``replicates`` draws them, each by itself.
-  Replicates that share a plate are alike for that too, and this null does not know of plates;
+- percent replicating and reproducibility, and each treatment's p-value: wells of a plate exchange their treatments, see
+  ``replicate_null``. The bound of percent replicating stays that of random groups of all wells, as published, which
+  knows of no plates;
+- percent matching: random groups of compounds, as ``replicates`` draws them, each by itself;
 - the percent that is retrieved, after the correction of Benjamini and Hochberg: the smallest corrected p-value, which
   is Simes' p-value (1986, doi:10.1093/biomet/73.3.751) of that no group differs from chance;
 - the percent of mp-values below a limit: limit / share, which bounds the probability whatever ties the treatments to
@@ -15,15 +17,17 @@ import numpy as np
 import polars as pl
 
 from cellfx.profiles.average_precision import AveragePrecision
-from cellfx.profiles.mean_average_precision import mean_average_precision
+from cellfx.profiles.mean_average_precision import THRESHOLD, MeanAveragePrecision, judged_by, mean_average_precision
 from cellfx.profiles.mp_value import mp_values
 from cellfx.profiles.random_ranking import expected_average_precision
-from cellfx.profiles.replicates import pairs_above, replicating, reproduced
+from cellfx.profiles.ranking_null import PrecisionNull
+from cellfx.profiles.replicate_null import ReplicateNull, medians, treatment_p_values
+from cellfx.profiles.replicates import Replicating, replicating, reproduced
 from cellfx.profiles.resampling import p_value
 from cellfx.profiles.retrieval import Hits, average_precisions, find_hits
 from cellfx.profiles.scoring import Effort, Scores, add_interval, add_rows
 from cellfx.profiles.screen_rules import ScreenRules
-from cellfx.profiles.similarity import Prepared, prepare
+from cellfx.profiles.similarity import Prepared, just_above, prepare
 from cellfx.profiles.table import Profiles
 from cellfx.profiles.tail import Tail, quantile
 from cellfx.profiles.unit_profiles import pooled_units
@@ -33,25 +37,44 @@ OVER_NULL = 0.95
 MP_LIMIT = 0.05
 
 
-def add_replicating(scores: Scores, prepared: Prepared, rules: ScreenRules, effort: Effort) -> None:
-    """Percent replicating: groups are treatments."""
-    _add_groups(scores, "percent replicating", prepared, rules.treatments, rules.compounds, effort)
+def add_replicating(
+    scores: Scores, prepared: Prepared, null: ReplicateNull | None, rules: ScreenRules, effort: Effort
+) -> None:
+    """Percent replicating: groups are treatments; ``null`` is for the p-value, none without it."""
+    name = "percent replicating"
+    result = _add_groups(scores, name, prepared, rules.treatments, rules.compounds, effort)
+    if null is not None:  # else why is said where it was not collected
+        codes, values = medians(null, rules.treatments)
+        has = np.isin(codes, result.groups)
+        codes, values = codes[has], values[:, has]
+        rates = np.mean(values > result.high, axis=1)
+        scores.p_values[name] = p_value(rates[0], rates[1:])
+        by_chance = np.full((len(values) - 1, int(rules.treatments.max()) + 1), np.nan)
+        by_chance[:, codes] = values[1:]
+        own = treatment_p_values(values[0], codes, by_chance, rules.treatments, rules.plates, THRESHOLD)
+        scores.details["replicating"] = result._replace(p_value=own)
 
 
 def add_matching(scores: Scores, profiles: Profiles, kernel: str, rules: ScreenRules, effort: Effort) -> None:
     """Percent matching: groups are mechanisms, lists of several as they are, of one row a compound: its median."""
     units = pooled_units(profiles, rules)
     prepared, mechanisms = prepare(units.profiles, kernel), units.mechanisms
-    _add_groups(scores, "percent matching", prepared, mechanisms, mechanisms, effort)
+    name = "percent matching"
+    scores.p_values[name] = _add_groups(scores, name, prepared, mechanisms, mechanisms, effort).rate_p_value
 
 
 def _add_groups(
     scores: Scores, name: str, prepared: Prepared, groups: np.ndarray, drawn: np.ndarray, effort: Effort
-) -> None:
+) -> Replicating:
     result = replicating(prepared, groups, null_size=effort.null_size, seed=effort.seed)
     scores.details[name.removeprefix("percent ")] = result
     _add_percent(scores, name, result.median > result.high, _of_groups(result.groups, groups, drawn), effort)
-    scores.p_values[name] = result.rate_p_value
+    if result.num_large:
+        scores.left_out[f"{name} of large groups"] = (
+            f"no random group is as large: got {result.num_large} with more rows than there are groups, expected "
+            f"none; {name} is of the other {len(result.groups)}"
+        )
+    return result
 
 
 def _add_percent(scores: Scores, name: str, is_so: np.ndarray, drawn: np.ndarray, effort: Effort) -> None:
@@ -71,7 +94,8 @@ def add_mp_values(scores: Scores, profiles: Profiles, rules: ScreenRules, contro
         raise ValueError(
             "mp-values were not asked for: got num_mp_permutations=0, expected 1 or more; raise it to have them"
         )
-    result = mp_values(profiles, rules.treatments, controls, 0.9, effort.num_mp_permutations, "shared", effort.seed)
+    settings = 0.9, effort.num_mp_permutations, "shared", effort.seed, rules.plates
+    result = mp_values(profiles, rules.treatments, controls, *settings)
     scores.details["mp_values"] = result
     drawn = _of_groups(result.treatments, rules.treatments, rules.compounds)
     name = "percent mp-value below .05"
@@ -80,29 +104,33 @@ def add_mp_values(scores: Scores, profiles: Profiles, rules: ScreenRules, contro
     scores.p_values[name] = min(MP_LIMIT / share, 1.0) if share else 1.0
 
 
-def add_reproducibility(scores: Scores, prepared: Prepared, tail: Tail, rules: ScreenRules, effort: Effort) -> None:
-    """Share of the pairs of replicates that are more alike than most pairs of different treatments."""
+def add_reproducibility(
+    scores: Scores, tail: Tail, null: ReplicateNull | None, rules: ScreenRules, effort: Effort
+) -> None:
+    """Share of the pairs of replicates that are more alike than most pairs of different treatments.
+
+    ``null`` is for the p-value and the interval, none without it.
+    """
     name = "reproducibility"
     scores.numbers[name] = reproduced(tail, OVER_NULL)
-    threshold = quantile(tail, OVER_NULL, of_others=True)
-    codes, shares, by_chance = pairs_above(prepared, rules.treatments, threshold, effort.null_size, effort.seed)
-    scores.p_values[name] = p_value(scores.numbers[name], by_chance)
-    sizes = np.bincount(rules.treatments[rules.treatments >= 0])[codes]
-    num_pairs = sizes * (sizes - 1) // 2
-    drawn = _of_groups(codes, rules.treatments, rules.compounds)
-    add_interval(scores, name, np.repeat(shares, num_pairs), np.repeat(drawn, num_pairs), effort)
+    if null is None:  # why is said where it was not collected
+        return
+    above = null.similarity > just_above(quantile(tail, OVER_NULL, of_others=True), tail.kernel)
+    shares = above.mean(axis=1)
+    scores.p_values[name] = p_value(shares[0], shares[1:])
+    add_interval(scores, name, above[0].astype(float), rules.compounds[null.first], effort)
 
 
 def add_average_precision(
-    scores: Scores, name: str, hits: Hits, null: np.ndarray | None, drawn: np.ndarray, effort: Effort
+    scores: Scores, name: str, hits: Hits, null: PrecisionNull | None, drawn: np.ndarray, effort: Effort
 ) -> AveragePrecision:
-    """Mean over rows; ``null`` are means by chance, see ``ranking_null``; ``drawn`` (N,) is what the interval draws."""
+    """Mean over rows; ``drawn`` (N,) is what the interval draws."""
     result, values = _scored(hits), np.full(len(hits.num_positives), np.nan)
     values[result.rows] = result.average_precision
     add_rows(scores, name, values, drawn, effort)
     scores.details[f"{name} of rows"] = result
     if null is not None:  # else why is said where it was not collected
-        scores.p_values[name] = p_value(scores.numbers[name], null)
+        scores.p_values[name] = p_value(scores.numbers[name], null.means)
     return result
 
 
@@ -128,9 +156,32 @@ def add_retrieved(
     scores: Scores, name: str, result: AveragePrecision, groups: np.ndarray, drawn: np.ndarray, effort: Effort
 ) -> None:
     """The percent of groups of rows that chance does not explain, see ``mean_average_precision``."""
-    found = mean_average_precision(
-        result, pl.DataFrame({"group": groups}), ["group"], effort.null_size, seed=effort.seed
-    )
+    table = pl.DataFrame({"group": groups})
+    found = mean_average_precision(result, table, ["group"], effort.null_size, seed=effort.seed)
+    _add_retrieved(scores, name, found, groups, drawn, effort)
+
+
+def add_treatments_retrieved(
+    scores: Scores,
+    name: str,
+    result: AveragePrecision,
+    null: PrecisionNull | None,
+    rules: ScreenRules,
+    effort: Effort,
+) -> None:
+    """The percent of treatments that chance does not explain; without a null, chance ranks wells at random."""
+    groups = rules.treatments
+    table = pl.DataFrame({"group": groups})
+    found = mean_average_precision(result, table, ["group"], effort.null_size, seed=effort.seed)
+    if null is not None:
+        means, codes = found.mean_average_precision, found.groups["group"].to_numpy()
+        found = judged_by(found, treatment_p_values(means, codes, null.of_groups, groups, rules.plates, THRESHOLD))
+    _add_retrieved(scores, name, found, groups, rules.compounds, effort)
+
+
+def _add_retrieved(
+    scores: Scores, name: str, found: MeanAveragePrecision, groups: np.ndarray, drawn: np.ndarray, effort: Effort
+) -> None:
     scores.details[name] = found
     drawn = _of_groups(found.groups["group"].to_numpy(), groups, drawn)
     _add_percent(scores, f"{name}: percent retrieved", found.retrieved, drawn, effort)

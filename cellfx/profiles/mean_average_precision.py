@@ -26,6 +26,8 @@ from cellfx.profiles.pairs import encode
 from cellfx.profiles.random_ranking import enumerated, exact_p_value, sampled
 from cellfx.profiles.resampling import benjamini_hochberg, p_value
 
+THRESHOLD = 0.05
+"""A group is retrieved whose corrected p-value is below it."""
 NULLS_KEPT = 32
 """Of the largest size that is enumerated they take 700 MiB."""
 
@@ -63,7 +65,7 @@ def mean_average_precision(
     metadata: pl.DataFrame,
     sameby: Sequence[str],
     null_size: int = 10_000,
-    threshold: float = 0.05,
+    threshold: float = THRESHOLD,
     seed: int = 0,
     max_enumerated: int = 2**22,
 ) -> MeanAveragePrecision:
@@ -113,6 +115,19 @@ def mean_average_precision(
         retrieved,
         float(retrieved.mean()),
         len(result.rows) - len(grouped),
+    )
+
+
+def judged_by(found: MeanAveragePrecision, p_value: np.ndarray, threshold: float = THRESHOLD) -> MeanAveragePrecision:
+    """The same groups by other p-values (G,), none of which is exact."""
+    corrected = benjamini_hochberg(p_value)
+    retrieved = corrected < threshold
+    return found._replace(
+        p_value=p_value,
+        exact=np.zeros(len(p_value), bool),
+        corrected_p_value=corrected,
+        retrieved=retrieved,
+        fraction_retrieved=float(retrieved.mean()),
     )
 
 

@@ -48,6 +48,7 @@ def mp_values(
     num_permutations: int = 1000,
     components: str = "each",
     seed: int = 0,
+    within: np.ndarray | None = None,
 ) -> MpValues:
     """mp-values of all treatments against the same controls.
 
@@ -64,6 +65,8 @@ def mp_values(
         components: "each" finds them for every treatment and the controls, as published; "shared" once for all rows,
             which is hundreds of times faster where controls are many.
         seed: of the permutations.
+        within: (N,) int; wells only change places with wells of the same, for instance of one plate. Those of a plate
+            without controls change places among themselves, which changes nothing. None: with all.
 
     Raises:
         ValueError: treatments or controls that do not fit, features that are not finite, settings out of range, no
@@ -84,8 +87,9 @@ def mp_values(
     found = []
     for code in codes:
         treated = np.flatnonzero((treatments == code) & ~controls)
-        num_rows = len(treated) + len(untreated)
-        chosen = np.concatenate([np.arange(len(treated))[None], _drawn(rng, num_permutations, len(treated), num_rows)])
+        places = np.zeros(len(features), int) if within is None else np.asarray(within)
+        drawn = _drawn_within(rng, num_permutations, places[treated], places[untreated])
+        chosen = np.concatenate([np.arange(len(treated))[None], drawn])
         if components == "each":
             rows = features[np.concatenate([treated, untreated])]
             rows = _projected(rows, rows, explained_rate)
@@ -156,6 +160,15 @@ def _updated(treated: np.ndarray, known: np.ndarray) -> np.ndarray:
     _, values, directions = np.linalg.svd(half, full_matrices=False)
     rows = np.concatenate([treated, known]) - total / num_rows
     return rows - (rows @ directions.T * (1 - 1 / np.sqrt(1 + values**2))) @ directions
+
+
+def _drawn_within(rng: np.random.Generator, num_subsets: int, treated: np.ndarray, untreated: np.ndarray) -> np.ndarray:
+    """Subsets (P, t) of t + c rows with as many of each place as the t first; places are (t,) and (c,)."""
+    places, parts = np.concatenate([treated, untreated]), []
+    for place, size in zip(*np.unique(treated, return_counts=True), strict=True):
+        rows = np.flatnonzero(places == place)
+        parts.append(rows[_drawn(rng, num_subsets, int(size), len(rows))])
+    return np.concatenate(parts, axis=1)
 
 
 def _drawn(rng: np.random.Generator, num_subsets: int, size: int, num_rows: int) -> np.ndarray:

@@ -16,6 +16,19 @@ MAX_LOOKUPS = 1 << 28
 """Matching pairs times permutations that are looked at; half as many took ten seconds on one core."""
 
 
+class PrecisionNull(NamedTuple):
+    """Average precision after P exchanges.
+
+    Attributes:
+        means: (P,) float64, over rows with positives and negatives.
+        of_groups: (P, G) means over those rows that have the label of a group then, NaN where there are none; G is 0
+            unless asked for.
+    """
+
+    means: np.ndarray
+    of_groups: np.ndarray
+
+
 class _Partners(NamedTuple):
     """Rows of U units, and what the labels of these match.
 
@@ -39,8 +52,9 @@ def average_precision_null(
     num_permutations: int = 200,
     seed: int = 0,
     within: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> Collector:
-    """Collects means of average precision, (num_permutations,) float64, over rows with positives and negatives.
+    """Collects ``PrecisionNull``.
 
     A positive that is as similar as some negatives ranks before them, as in ``average_precision``.
 
@@ -52,6 +66,8 @@ def average_precision_null(
         num_permutations: 1 or more.
         seed: of these.
         within: (N,) int; labels are exchanged within rows of the same only, for instance of one plate.
+        groups: (N,) int, from 0, of what has a mean of its own, such as treatments; all rows of a unit have the group
+            of its first. None for no such means.
 
     Raises:
         ValueError: no pair of units that matches, or more of them in all permutations than ``MAX_LOOKUPS``.
@@ -63,18 +79,27 @@ def average_precision_null(
     labels = [*exchanges(units, num_permutations, seed, within)]
     holders = [np.argsort(label) for label in labels]
 
-    def look(block: Block) -> tuple[np.ndarray, np.ndarray]:
+    def look(block: Block) -> np.ndarray:
         compared = block.mask(candidates), block.ranks(candidates), block.mask(candidates).sum(axis=1)
         unit = of_row[block.rows]
-        parts = [
-            _of_block(*compared, unit, label, holder, found) for label, holder in zip(labels, holders, strict=True)
-        ]
-        total, count = np.array(parts).T
-        return total, count
+        return np.stack(
+            [_of_block(*compared, unit, label, holder, found) for label, holder in zip(labels, holders, strict=True)]
+        )
 
-    def finish(parts: list) -> np.ndarray:
-        totals, counts = np.sum(parts, axis=0)
-        return totals / np.maximum(counts, 1)
+    def finish(parts: list) -> PrecisionNull:
+        values = np.concatenate(parts, axis=1)
+        has = ~np.isnan(values)
+        means = np.nansum(values, axis=1) / np.maximum(has.sum(axis=1), 1)
+        if groups is None:
+            return PrecisionNull(means, np.zeros((len(values), 0)))
+        of_groups = np.full((len(values), int(np.max(groups)) + 1), np.nan)
+        for i, label in enumerate(labels):
+            rows = np.flatnonzero(has[i])
+            group = groups[units.first[label[of_row[rows]]]]
+            counts = np.bincount(group, minlength=of_groups.shape[1])
+            total = np.bincount(group, values[i, rows], minlength=of_groups.shape[1])
+            of_groups[i, counts > 0] = total[counts > 0] / counts[counts > 0]
+        return PrecisionNull(means, of_groups)
 
     return Collector(look, finish)
 
@@ -102,8 +127,8 @@ def _of_block(
     label: np.ndarray,
     holder: np.ndarray,
     units: _Partners,
-) -> tuple[float, int]:
-    """Sum of the average precision over the rows of a block that have one, and their number.
+) -> np.ndarray:
+    """Average precision of the rows (B,) of a block, NaN where there is none.
 
     Unit u has the label of unit ``label[u]``, and ``holder`` says it the other way round.
     """
@@ -124,7 +149,7 @@ def _of_block(
     nth = number - starts + 1
     total = np.bincount(row, nth / (nth + ahead), minlength=num_rows)
     has = (positives > 0) & (num_allowed > positives)
-    return float(np.sum(total[has] / positives[has])), int(has.sum())
+    return np.where(has, total / np.maximum(positives, 1), np.nan)
 
 
 def _expanded(groups: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

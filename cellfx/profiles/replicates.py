@@ -13,13 +13,11 @@ import numpy as np
 
 from cellfx.profiles.collecting import collect
 from cellfx.profiles.pairs import Rule
-from cellfx.profiles.similarity import Prepared, just_above
+from cellfx.profiles.similarity import Prepared
 from cellfx.profiles.tail import Tail, Wanted, count_above, quantile, tail_collector
 
 ENTRIES = 1 << 22
 """Numbers that are gathered at a time: 32 MiB."""
-POOL = 10
-"""Random groups that ``pairs_above`` draws for each group."""
 
 
 class Replicating(NamedTuple):
@@ -36,6 +34,8 @@ class Replicating(NamedTuple):
         opposed_rate: share below ``low``, which noise does as often as it is above ``high``.
         rate_p_value: probability that as many of these groups are above ``high`` if they are independent random ones.
         num_single: groups that are left out because they have no pair to compare.
+        num_large: groups that are left out because they have more rows than there are groups, so that no random group
+            is as large.
     """
 
     groups: np.ndarray
@@ -48,6 +48,7 @@ class Replicating(NamedTuple):
     opposed_rate: float
     rate_p_value: float
     num_single: int
+    num_large: int
 
 
 def replicating(
@@ -71,14 +72,15 @@ def replicating(
         seed: of these.
 
     Raises:
-        ValueError: groups that do not fit, no group with a pair, a group with more rows than there are groups to draw
-            from, or percentiles or a size out of range.
+        ValueError: groups that do not fit, no group with a pair, only groups with more rows than there are groups to
+            draw from, or percentiles or a size out of range.
     """
     groups = np.asarray(groups)
     _check(groups, len(prepared.rows), percentiles, null_size)
     codes, sizes = np.unique(groups[groups >= 0], return_counts=True)
     _check_sizes(sizes)
-    codes, sizes, num_single = codes[sizes > 1], sizes[sizes > 1], int(np.sum(sizes == 1))
+    single, large = sizes == 1, sizes > len(sizes)
+    codes, sizes = codes[~(single | large)], sizes[~(single | large)]
     median = np.array([_median_of_rows(_of_pairs(prepared, np.flatnonzero(groups == code)[None]))[0] for code in codes])
     rng = np.random.default_rng(seed)
     low, high, p_value = (np.zeros(len(codes)) for _ in range(3))
@@ -90,7 +92,7 @@ def replicating(
         p_value[of] = (as_large + 1) / (null_size + 1)
     rates = float(np.mean(median > high)), float(np.mean(median < low))
     by_chance = _rate_p_value(int(np.sum(median > high)), sizes, null_size, percentiles[1] / 100)
-    return Replicating(codes, sizes, median, low, high, p_value, *rates, by_chance, num_single)
+    return Replicating(codes, sizes, median, low, high, p_value, *rates, by_chance, int(single.sum()), int(large.sum()))
 
 
 def reproducibility(prepared: Prepared, matching: Rule, quantile_over_null: float = 0.95) -> float:
@@ -118,49 +120,6 @@ def reproduced(tail: Tail, quantile_over_null: float = 0.95) -> float:
             "choose columns that form groups of two rows or more"
         )
     return float(count_above(tail, quantile(tail, quantile_over_null, of_others=True))[1] / matching)
-
-
-def pairs_above(
-    prepared: Prepared, groups: np.ndarray, threshold: float, null_size: int = 1000, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Replicate pairs above a threshold, such as that of ``reproducibility``, and the same of random groups.
-
-    Args:
-        prepared: N rows.
-        groups: (N,) int; rows with negative ones are left out.
-        threshold: of the similarity.
-        null_size: screens by chance; at least as many random groups of each size are drawn, and ``POOL`` times as many
-            as there are groups, so that the pool adds little to their spread.
-        seed: of these.
-
-    Returns:
-        codes (G,) of the groups with two rows or more, shares (G,) of their pairs above the threshold, and the share
-        of all pairs above it, (null_size,), in screens whose groups are random ones, each drawn by itself.
-
-    Raises:
-        ValueError: groups that do not fit, none with two rows, or one with more rows than there are groups.
-    """
-    groups = np.asarray(groups)
-    _check(groups, len(prepared.rows), (0, 100), null_size)
-    codes, sizes = np.unique(groups[groups >= 0], return_counts=True)
-    _check_sizes(sizes)
-    bound, rng = just_above(threshold, prepared.kernel), np.random.default_rng(seed)
-    shares, by_chance = np.zeros(len(codes)), np.zeros(null_size)
-
-    def share_above(similarity: np.ndarray) -> np.ndarray:
-        return np.mean(similarity > bound, axis=1)
-
-    num_pairs = sizes * (sizes - 1) / 2
-    for size in np.unique(sizes[sizes > 1]):
-        of = np.flatnonzero(sizes == size)
-        for code in of:
-            rows = np.flatnonzero(groups == codes[code])
-            shares[code] = share_above(_of_pairs(prepared, rows[None]))[0]
-        null = _null(prepared, groups, int(size), max(null_size, POOL * len(of)), rng, share_above)
-        drawn = [null[rng.integers(len(null), size=len(of))].sum() for _ in range(null_size)]
-        by_chance += np.array(drawn) * num_pairs[of[0]]
-    has = sizes > 1
-    return codes[has], shares[has], by_chance / num_pairs.sum()
 
 
 def _median_of_rows(similarity: np.ndarray) -> np.ndarray:
@@ -234,10 +193,10 @@ def _check_sizes(sizes: np.ndarray) -> None:
             f"no group has a pair to compare: got {len(sizes)} groups of {largest} rows at most, expected one with two "
             "rows or more; choose another column of groups"
         )
-    if largest > len(sizes):
+    if not np.any((sizes > 1) & (sizes <= len(sizes))):
         raise ValueError(
-            f"a group without a null: got one of {largest} rows and {len(sizes)} groups, expected no more "
-            "rows than groups, each of which lends one to a random group; leave out the controls, code -1"
+            f"groups without a null: got one of {largest} rows and {len(sizes)} groups, expected one with 2 to "
+            f"{len(sizes)} rows, as each group lends one row to a random group; leave out the controls, code -1"
         )
 
 

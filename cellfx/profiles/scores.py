@@ -20,6 +20,7 @@ from cellfx.profiles.grit import Grit, grit_collector
 from cellfx.profiles.group_scoring import OVER_NULL
 from cellfx.profiles.nearest import neighbours_collector
 from cellfx.profiles.ranking_null import average_precision_null
+from cellfx.profiles.replicate_null import replicate_null
 from cellfx.profiles.retrieval import Hits, hits_collector, macro_mean
 from cellfx.profiles.scoring import HEADLINE, Effort, Scores
 from cellfx.profiles.screen_rules import USUAL, Columns, ScreenRules, screen_rules
@@ -41,12 +42,13 @@ OF_CONTROLS = ("grit", "batch enrichment", "mp-values")
 NO_CONTROLS = "no negative controls: got 0, expected 2 or more; say which rows are controls"
 NO_MECHANISMS = "no column of mechanisms: got columns.mechanism None, expected the name of a column; name it"
 NULLS = {
-    "p-value of hits above chance": "retrieval",
-    "p-value of average precision": "retrieval",
-    "p-value of replicate average precision": "replicates",
-    "p-value of grit": "grit",
+    "p-value of hits above chance": ("retrieval",),
+    "p-value of average precision": ("retrieval",),
+    "p-value of replicate average precision": ("replicates",),
+    "p-value of grit": ("grit",),
+    "p-values of percent replicating and reproducibility": ("percent replicating", "reproducibility"),
 }
-"""What is collected for a null -> the step that it belongs to."""
+"""What is collected for a null -> the steps that it belongs to."""
 
 
 def score(
@@ -85,9 +87,10 @@ def score(
             scores.left_out.update({name: why for name in wanted if name in those})
             wanted = [name for name in wanted if name not in those]
     makers = _collectors(prepared, rules, controls, columns, effort)
-    makers = {name: maker for name, maker in makers.items() if NULLS.get(name, name) in wanted}
+    makers = {name: maker for name, maker in makers.items() if any(step in wanted for step in NULLS.get(name, (name,)))}
     found = _collected(prepared, makers, scores.left_out)
-    of_hits, of_precision, of_replicates, of_grit = NULLS
+    of_hits, of_precision, of_replicates, of_grit, of_similarity = NULLS
+    alike = found.get(of_similarity)
 
     def retrieval(hits: Hits) -> None:
         scoring.add_retrieval(scores, hits, found.get(of_hits), rules, effort)
@@ -99,8 +102,8 @@ def score(
     def replicates(hits: Hits) -> None:
         name, null = "replicate average precision", found.get(of_replicates)
         result = group_scoring.add_average_precision(scores, name, hits, null, rules.compounds, effort)
-        percent, retrieved, treatments = f"{name}: percent retrieved", group_scoring.add_retrieved, rules.treatments
-        attempt(scores.left_out, percent, retrieved, scores, name, result, treatments, rules.compounds, effort)
+        percent, retrieved = f"{name}: percent retrieved", group_scoring.add_treatments_retrieved
+        attempt(scores.left_out, percent, retrieved, scores, name, result, null, rules, effort)
 
     def grit(result: Grit) -> None:
         scoring.add_grit(scores, result, found.get(of_grit), rules, effort)
@@ -111,23 +114,23 @@ def score(
         "retrieval": retrieval,
         "enrichment": lambda tail: scoring.add_enrichment(scores, tail, rules, effort),
         "replicates": replicates,
-        "reproducibility": lambda tail: group_scoring.add_reproducibility(scores, prepared, tail, rules, effort),
+        "reproducibility": lambda tail: group_scoring.add_reproducibility(scores, tail, alike, rules, effort),
         "grit": grit,
         "NSC": lambda near: scoring.add_nearest(scores, "NSC", near, rules, columns, effort),
         "NSCB": lambda near: scoring.add_nearest(scores, "NSCB", near, rules, columns, effort),
         "batch enrichment": lambda tail: scoring.add_batches(scores, tail, rules, effort),
     }
     for name in [name for name in steps if name in found]:
-        attempt(scores.left_out, name, steps[name], found[name])
+        _whole(scores, name, steps[name], found[name])
     others: dict[str, Callable[[], None]] = {
-        "percent replicating": lambda: group_scoring.add_replicating(scores, prepared, rules, effort),
+        "percent replicating": lambda: group_scoring.add_replicating(scores, prepared, alike, rules, effort),
         "percent matching": lambda: group_scoring.add_matching(scores, profiles, kernel, rules, effort),
         "mp-values": lambda: group_scoring.add_mp_values(scores, profiles, rules, controls, effort),
     }
     for name, compute in others.items():
         if name in wanted:
-            attempt(scores.left_out, name, compute)
-    for null in [null for null, step in NULLS.items() if step in scores.left_out]:
+            _whole(scores, name, compute)
+    for null in [null for null, own in NULLS.items() if all(step in scores.left_out for step in own)]:
         scores.left_out.pop(null, None)
     return scores
 
@@ -149,7 +152,7 @@ def _collectors(
     largest = LARGEST_R if columns.multilabel else min(_most_matches(rules), LARGEST_R)
     num_top = max((*effort.ks, largest))
     percentiles = tuple(dict.fromkeys((*effort.percentiles, HEADLINE)))
-    of_hits, of_precision, of_replicates, of_grit = NULLS
+    of_hits, of_precision, of_replicates, of_grit, of_similarity = NULLS
     wells = np.where(rules.treatments >= 0, np.arange(len(rules.treatments)), -1)
 
     def across_batches() -> Collector:
@@ -178,7 +181,16 @@ def _collectors(
             rules.mechanism, rules.across, rules.units, effort.num_permutations, effort.seed
         ),
         of_replicates: lambda: average_precision_null(
-            rules.treatment, rules.treated, wells, effort.num_permutations, effort.seed, rules.plates
+            rules.treatment,
+            rules.treated,
+            wells,
+            effort.num_permutations,
+            effort.seed,
+            rules.plates,
+            rules.treatments,
+        ),
+        of_similarity: lambda: replicate_null(
+            rules.treatment, rules.treatments, rules.plates, effort.num_permutations, effort.seed
         ),
         of_grit: lambda: unit_sums_collector(rules.units, lambda block: block.similarity),
     }
@@ -213,6 +225,17 @@ def _collected(
     parts = collect(prepared, kept)
     found = {name: attempt(left_out, name, collectors[name].finish, parts.pop(name)) for name in collectors}
     return {name: result for name, result in found.items() if result is not None}
+
+
+def _whole(scores: Scores, name: str, compute: Callable, *args: Any) -> None:
+    """Adds what a step finds, or, where it is left out, nothing of it: no score is there and not computed."""
+    parts = scores.numbers, scores.intervals, scores.p_values, scores.per_row
+    before = [set(part) for part in parts]
+    attempt(scores.left_out, name, compute, *args)
+    if name in scores.left_out:
+        for part, known in zip(parts, before, strict=True):
+            for added in set(part) - known:
+                del part[added]
 
 
 def attempt(left_out: dict[str, str], name: str, compute: Callable, *args: Any) -> Any:

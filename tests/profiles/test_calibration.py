@@ -31,3 +31,14 @@ def test_mechanisms_that_mean_nothing_are_found_in_one_compound_of_twenty(settin
     assert 0.02 < found["average precision, per compound"] < 0.065
     assert found["average precision: percent retrieved"] < 0.15
     assert found["precision@R"] < 0.15
+
+
+@pytest.mark.parametrize("setting", ["2 batches of 4 plates", "4 plates, 4 wells on one"])
+def test_treatments_that_do_nothing_are_found_in_one_of_twenty_whatever_plates_do(setting):
+    """Wells on one plate are alike for that: exchanged among all plates, every treatment of the second was found."""
+    found = shares(peer.replicate_p_values, setting, 25)
+    of_treatments = [found[f"{name}, per treatment"] for name in ("replicate average precision", "replicating")]
+    assert all(0.02 < share < 0.075 for share in of_treatments)
+    assert found["mp_values, per treatment"] < 0.075
+    names = ("reproducibility", "percent replicating", "replicate average precision: percent retrieved")
+    assert all(found[name] < 0.3 for name in names)

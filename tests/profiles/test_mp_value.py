@@ -176,3 +176,21 @@ def test_others_that_lose_a_direction_when_wells_change_places_are_refused(compo
         mp_values(profiles, codes, codes < 0, 0.999999, 200, components)
     with pytest.raises(ValueError, match="got a direction in which the others have 0 of the scatter of all"):
         subset_distances(np.array([[0.0, 0.0], [1, 0], [2, 0], [3, 0], [0, 5.0]]), np.array([[4]]))
+
+
+@pytest.mark.parametrize("components", ["each", "shared"])
+def test_wells_change_places_within_plates(components):
+    """Two treated wells on plate 0 of 5 controls: 21 pairs, of which those that are as far are counted."""
+    rng = np.random.default_rng(3)
+    plate = np.repeat([0, 1], [7, 12])
+    treatments = np.where(np.arange(19) < 2, 0, -1)
+    features = rng.normal(size=(19, 3)) + 4.0 * plate[:, None]
+    profiles = profiles_of(features, Compound=treatments)
+    settings = 0.999, 4000, components
+    pairs = np.array(list(itertools.combinations(range(7), 2)))
+    known = subset_distances(features, pairs)
+    share = np.mean(known >= known[0] * (1 - 1e-9))
+    within, among = (mp_values(profiles, treatments, treatments < 0, *settings, within=of) for of in (plate, None))
+    assert abs(within.p_value[0] - share) < 4 * np.sqrt(share * (1 - share) / 4000)
+    assert within.distance == among.distance
+    assert among.p_value[0] < within.p_value[0] - 0.1

@@ -15,7 +15,7 @@ from cellfx.profiles.similarity import prepare
 
 def null_of(prepared, matching, candidates, units, num_permutations=3, seed=4, block_rows=None):
     collector = average_precision_null(matching, candidates, units, num_permutations, seed)
-    return collect(prepared, {"null": collector}, block_rows)["null"]
+    return collect(prepared, {"null": collector}, block_rows)["null"].means
 
 
 @pytest.mark.parametrize("num_wells", [1, 3])
@@ -52,7 +52,7 @@ def test_rows_exchange_their_treatments_within_plates():
     prepared, same = prepare(profiles, "pearson"), pair_rule(profiles.metadata, ["c"])
     everything = pair_rule(pl.DataFrame({"all": np.zeros(60)}), ["all"])
     collector = average_precision_null(same, everything, np.arange(60), 3, 4, within=plate)
-    null = collect(prepared, {"null": collector})["null"]
+    null = collect(prepared, {"null": collector})["null"].means
     rng = np.random.default_rng(4)
     for value in null:
         given = np.concatenate([rng.permutation(20) for _ in range(3)])

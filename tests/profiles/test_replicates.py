@@ -4,8 +4,7 @@ import pytest
 from screens import grouped, profiles_of, reference
 
 from cellfx.profiles.pairs import pair_rule
-from cellfx.profiles.replicates import pairs_above, replicating, reproducibility
-from cellfx.profiles.resampling import p_value
+from cellfx.profiles.replicates import replicating, reproducibility
 from cellfx.profiles.similarity import prepare
 
 slow = reference("profiles_scores")
@@ -52,18 +51,13 @@ def test_medians_and_null_are_those_of_the_definition(kernel):
 
 
 @pytest.mark.slow
-def test_shares_by_chance_have_even_p_values():
-    """Many groups share few random ones: a percentile and a pool are samples too."""
+def test_rates_by_chance_have_even_p_values():
+    """Many groups share few random ones: a percentile is a sample too."""
     p_values = []
     for seed in range(60):
         profiles, group = screen(600, 3, effect=0.0, seed=seed)
-        prepared = prepare(profiles, "pearson")
-        rate = replicating(prepared, group, null_size=100, seed=seed).rate_p_value
-        similarity = (prepared.rows @ prepared.rows.T)[np.triu_indices(1800, 1)]
-        _, shares, by_chance = pairs_above(prepared, group, np.quantile(similarity, 0.95), 100, seed)
-        p_values.append((rate, p_value(shares.mean(), by_chance)))
-    below = np.mean(np.array(p_values) <= 0.1, axis=0)
-    assert np.all(below < 0.1 + 3 * np.sqrt(0.1 * 0.9 / 60))
+        p_values.append(replicating(prepare(profiles, "pearson"), group, null_size=100, seed=seed).rate_p_value)
+    assert np.mean(np.array(p_values) <= 0.1) < 0.1 + 3 * np.sqrt(0.1 * 0.9 / 60)
 
 
 def test_a_rate_is_compared_with_that_of_random_groups():
@@ -72,36 +66,6 @@ def test_a_rate_is_compared_with_that_of_random_groups():
         assert (replicating(prepare(profiles, "pearson"), group).rate_p_value > 0.02) == likely
     known = replicating(prepare(profiles, "pearson"), group, percentiles=(0.0, 100.0), null_size=1)
     assert known.rate_p_value > 0.01  # one random group says little
-
-
-@pytest.mark.parametrize("kernel", ["pearson", "euclidean"])
-def test_pairs_above_a_threshold_and_by_chance(kernel):
-    """Groups of 4, 8 and 1; the null is that of permuted groups, but for pairs of one group that these have."""
-    profiles, group = screen(num_groups=60, effect=1.5)
-    group = np.where(group == 5, 4, np.where(group == 6, -1, group))
-    group[np.flatnonzero(group == 7)[1:]] = -1
-    prepared = prepare(profiles, kernel)
-    similarity = prepared.rows @ prepared.rows.T
-    if kernel == "euclidean":
-        similarity = 1 / (1 + np.linalg.norm(profiles.features[:, None] - profiles.features[None], axis=2))
-    i, j = np.triu_indices(len(group), 1)
-    known = (group[i] >= 0) & (group[j] >= 0)
-    i, j, values = i[known], j[known], similarity[i, j][known]
-    threshold = np.quantile(values[group[i] != group[j]], 0.9)
-    codes, shares, by_chance = pairs_above(prepared, group, threshold, 2000)
-    assert codes.tolist() == [code for code in range(60) if code not in (5, 6, 7)]
-    for code, share in zip(codes, shares, strict=True):
-        of = (group[i] == code) & (group[j] == code)
-        np.testing.assert_allclose(share, np.mean(values[of] > threshold), rtol=1e-12)
-    assert abs(by_chance.mean() - 0.1) < 0.01
-    permuted = []
-    rng, rows = np.random.default_rng(0), np.flatnonzero(group >= 0)
-    for _ in range(300):
-        other = group.copy()
-        other[rows] = rng.permutation(group[rows])
-        of = other[i] == other[j]
-        permuted.append(np.mean(values[of] > threshold))
-    assert 0.8 < by_chance.std() / np.std(permuted) < 1.25
 
 
 def test_noise_replicates_at_the_rate_of_the_percentile_and_effects_always():
@@ -126,6 +90,15 @@ def test_groups_of_one_row_are_counted():
     assert result.num_rows.sum() == 156
 
 
+def test_one_large_group_does_not_keep_the_others_from_being_judged():
+    """No random group is as large as that of 120 rows, such as a positive control; ten groups of four are left."""
+    profiles, group = screen(effect=3.0)
+    result = replicating(prepare(profiles), np.where(group < 30, 0, group))
+    assert (result.num_large, result.num_single) == (1, 0)
+    assert result.groups.tolist() == list(range(30, 40))
+    assert result.replicating_rate == 1.0
+
+
 def test_reproducibility_is_that_of_cytominer_eval():
     profiles, group = screen()
     rule = pair_rule(profiles.metadata, ["Metadata_Compound"])
@@ -144,7 +117,7 @@ def test_refused():
             replicating(prepared, group, **settings)
     with pytest.raises(ValueError, match="no group has a pair to compare: got 160 groups of 1 rows at most"):
         replicating(prepared, np.arange(160))
-    with pytest.raises(ValueError, match="a group without a null: got one of 120 rows and 11 groups"):
-        replicating(prepared, np.where(group < 30, 0, group))
+    with pytest.raises(ValueError, match="groups without a null: got one of 160 rows and 1 groups, expected one with"):
+        replicating(prepared, np.zeros(160, int))
     with pytest.raises(ValueError, match="no pairs of replicates: got 12720 pairs of which none matches"):
         reproducibility(prepared, pair_rule(pl.DataFrame({"Metadata_A": range(160)}), ["Metadata_A"]))

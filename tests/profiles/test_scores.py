@@ -161,6 +161,24 @@ def test_more_positives_than_nearest_rows_leave_a_reason():
     assert "got 299, expected 256 or fewer" in found.left_out["p-value of precision@R"]
 
 
+def test_no_score_is_there_and_not_computed(screen):
+    """A treatment that half of the wells have, such as a positive control: its size has no random groups."""
+    profiles, controls = screen
+    half = np.flatnonzero(~controls)[:60]
+    names = profiles.metadata["Metadata_Compound"].to_numpy().copy()
+    names[half] = "compound 001"
+    wells = profiles._replace(metadata=profiles.metadata.with_columns(Metadata_Compound=pl.Series(names)))
+    found = score(wells, controls, effort=FAST, wanted=("reproducibility", "percent replicating", "replicates"))
+    assert {"reproducibility", "percent replicating", "replicate average precision"} <= set(found.numbers)
+    assert {"reproducibility", "percent replicating"} <= set(found.p_values)
+    assert set(found.left_out) == {"percent replicating of large groups"}
+    assert "got 1 with more rows than there are groups" in found.left_out["percent replicating of large groups"]
+    alone = profiles.metadata.with_columns(Metadata_Compound=pl.lit("compound 001"))
+    found = score(profiles._replace(metadata=alone), controls, effort=FAST)
+    assert not set(found.numbers) & set(found.left_out)
+    assert {"reproducibility", "percent replicating", "NSC"} <= set(found.left_out)
+
+
 def test_subsets_are_averages_of_rows(screen, scores):
     subset = (screen[0].metadata["Metadata_MOA"] == "mechanism 02").fill_null(False).to_numpy()
     means = subset_means(scores, subset)
