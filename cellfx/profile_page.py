@@ -15,7 +15,7 @@ from cellfx.data.strips import read_strips
 from cellfx.presentation import Figure, save, versions
 from cellfx.profile_neighbours import KERNEL, cell_files, names_of, nearest, nearest_galleries, nearest_table
 from cellfx.profile_pictures import clustering, plate_maps, strength_maps, treatment_map
-from cellfx.profile_scores import Variant, headline
+from cellfx.profile_scores import JUDGED_BY_CONTROLS, Variant, headline
 from cellfx.profile_setting import Asked, Pictures
 from cellfx.profiles import reading
 from cellfx.profiles.components import principal_components
@@ -115,12 +115,22 @@ def _drawer(left_out: dict[str, str], workdir: Path) -> Draw:
 
 
 def _cards(scores: Mapping[str, Mapping[str, Any]], name: str) -> list[Card]:
-    """The headlines of the last variant; where there are others, the cards say which it is."""
+    """The headlines of the last variant.
+
+    Where there are others, the cards say which it is. Where it was fitted on the controls that a score compares with,
+    they say so, and what the first variant has that was not.
+    """
     of = f"last variant: {name}" if len(scores) > 1 else name
-    return [
-        Card(measure, f"{value:.3g}", of if np.isfinite(value) else f"{of}; odds without limit, see Variants")
-        for measure, value in headline(scores[name]).items()
-    ]
+    unfitted = next((other for other, each in scores.items() if not each.get("fitted_on_controls")), None)
+    cards = []
+    for measure, value in headline(scores[name]).items():
+        note = of if np.isfinite(value) else f"{of}; odds without limit, see Variants"
+        if scores[name].get("fitted_on_controls") and measure in JUDGED_BY_CONTROLS:
+            note += "; judged by controls that it was fitted on"
+            if unfitted is not None and measure in (others := headline(scores[unfitted])):
+                note += f" ({unfitted}, fitted on none: {others[measure]:.3g})"
+        cards.append(Card(measure, f"{value:.3g}", note))
+    return cards
 
 
 def _texts(scores: Mapping[str, Any], shown: Variant, question: Asked) -> dict[str, str]:

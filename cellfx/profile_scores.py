@@ -36,6 +36,8 @@ HEADLINES = (
 OWN = "mAP: "
 """Before the name of an own rule of pairs, see ``profile_pairs``."""
 BY_CONTROLS, BY_TREATMENTS = "mAP of replicates", "replicate average precision"
+JUDGED_BY_CONTROLS = ("fraction retrieved", BY_CONTROLS, profile_doses.NAME, "batch enrichment")
+"""Scores that say less where the controls are those that a step was fitted on."""
 OF_SUBSETS = (f"enrichment@{HEADLINE:g}", "hits above chance")
 """Computed on a subset itself; ``MEANS`` on all treatments and averaged over the subset: Bornholdt 2021, 4.6.2."""
 MEANS = ("precision@R", "average precision", "NSC")
@@ -54,6 +56,7 @@ class Variant(NamedTuple):
         treated: one row for each treatment that is compared, without controls (level 5).
         by_batch: the same of each batch by itself; None where there are no two batches.
         dropped: features that its steps left out -> why.
+        on_controls: whether a step was fitted on the controls that scores compare with.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Variant(NamedTuple):
     treated: Profiles
     by_batch: Profiles | None = None
     dropped: Mapping[str, str] = MappingProxyType({})
+    on_controls: bool = False
 
 
 def check(variant: Variant, question: Asked) -> None:
@@ -137,10 +141,10 @@ def score(
         parts: subsets of the treatments, to be scored too; none by default.
 
     Returns:
-        ``num_treatments``; ``scores`` name -> ``level`` and ``value``, with ``interval`` (95 %) and ``p_value`` of
-        those that have them; ``left_out`` name -> reason; ``replicates`` by treatment; ``curves``, ``confusion`` and
-        ``batches``, where they could be computed; ``subsets`` name -> ``num_treatments`` and ``scores``; ``tables``,
-        see ``profile_score_tables.make``.
+        ``num_treatments``; ``fitted_on_controls``, as ``Variant.on_controls``; ``scores`` name -> ``level`` and
+        ``value``, with ``interval`` (95 %) and ``p_value`` of those that have them; ``left_out`` name -> reason;
+        ``replicates`` by treatment; ``curves``, ``confusion`` and ``batches``, where they could be computed;
+        ``subsets`` name -> ``num_treatments`` and ``scores``; ``tables``, see ``profile_score_tables.make``.
     """
     question, parts = question or Asked(), parts or Subsets({}, {})
     effort, left_out = _within(question.effort, len(variant.treated.features))
@@ -161,6 +165,7 @@ def score(
     numbers = _numbers(of_treatments, "treatments")
     found = {
         "num_treatments": len(variant.treated.features),
+        "fitted_on_controls": variant.on_controls,
         "scores": published | _numbers(of_wells, "wells") | numbers | _numbers(across, "treatments"),
         "left_out": left_out | of_wells.left_out | of_treatments.left_out | across.left_out | parts.left_out,
         "replicates": by_treatment,

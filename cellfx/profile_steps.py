@@ -74,11 +74,16 @@ def check_controls(planned: Sequence[Planned], controls: np.ndarray) -> None:
         return
     for one in planned:
         for number, step in enumerate(one.steps, 1):
-            if step.kind == "spherize" or step.settings.get("on") == "controls":
+            if on_controls(step):
                 raise ValueError(
                     f"variant {one.name!r}: step {number}, {step.kind}: no negative controls to fit on: got none of "
                     f"{len(controls):,} wells, expected some; tell them by the section controls, or leave the step out"
                 )
+
+
+def on_controls(step: Step) -> bool:
+    """Whether a step is fitted on negative controls."""
+    return step.kind == "spherize" or step.settings.get("on") == "controls"
 
 
 def _check_pair(pair: Any) -> None:

@@ -123,7 +123,8 @@ def make(
     dropped = {name: why for part in fit.fitted if isinstance(part, Selection) for name, why in part.dropped.items()}
     formats = profile_files.files(settings.get("files", {}))
     profile_files.write(folder, [*variant.levels(fit), profile_files.CONSENSUS], formats, columns)
-    made = Variant(planned.name, normalised, judged, treated, by_batch, dropped)
+    on_controls = any(map(profile_steps.on_controls, planned.steps)) and not controls.held_out.any()
+    made = Variant(planned.name, normalised, judged, treated, by_batch, dropped, on_controls)
     with variant.told(f"variant {planned.name!r}"):
         profile_scores.check(made, question)
     return made, profile_notices.of_steps(planned.name, fit, controls) + notices

@@ -2,8 +2,9 @@
 
 As Ljosa et al. 2013 and Valletta et al.: the mean of a well's cells, the median of a treatment's wells, 1-nearest
 neighbour with cosine similarity, not the same compound. The table is one of single cells with features, for instance
-from ``bin/embed``, with the columns named below. Published: SparseVAE .904, CytoVAE .90, means of CellProfiler's
-features .83.
+from ``bin/embed``, with the columns named below. Published: means of CellProfiler's features 0.83 (Ljosa); SparseVAE
+0.885 to 0.904, CytoVAE 0.885 (beta 0) and 0.837 (beta 1), with an adversary 0.904 and 0.827 (Valletta, table 1);
+CytoVAE 0.835, CytoVAE+ 0.906 (Lafarge et al. 2019, as Valletta quotes them).
 
     CELLFX_DATA=/data bin/profile --config configs/profile_bbbc021.py --workdir runs/bbbc021
 """

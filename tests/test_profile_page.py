@@ -91,6 +91,23 @@ def test_cards_say_that_they_are_of_the_last_variant(tmp_path):
     assert "are of the last one, new." in written({"raw": scored(), "new": scored()}, tmp_path)
 
 
+def test_cards_say_that_controls_judge_which_a_variant_was_fitted_on():
+    def of(value, fitted):
+        numbers = {"level": "wells", "value": value}
+        scores = {"mAP of replicates": numbers, "NSC": numbers}
+        return {"scores": scores, "fitted_on_controls": fitted}
+
+    def notes(scores):
+        return {card.label: card.note for card in profile_page._cards(scores, "white")}
+
+    found = notes({"first": of(0.9, True), "raw": of(0.25, False), "white": of(0.5, True)})
+    assert found["NSC"] == "last variant: white"
+    judged = "judged by controls that it was fitted on"
+    assert found["mAP of replicates"] == f"last variant: white; {judged} (raw, fitted on none: 0.25)"
+    assert notes({"white": of(0.5, True)})["mAP of replicates"] == f"white; {judged}"
+    assert set(notes({"raw": of(0.25, False), "white": of(0.5, False)}).values()) == {"last variant: white"}
+
+
 def test_infinite_odds_are_explained_where_they_stand(tmp_path):
     finite = scored()
     finite["scores"]["enrichment@0.995"]["interval"] = [1.0, 3.0]

@@ -51,6 +51,7 @@ def test_every_variant_has_its_levels_and_scores(finished):
         treated = reading.read(workdir / "profiles" / name / "screen_consensus.parquet")
         assert sorted(treated.metadata["Metadata_Compound"]) == [f"compound {i + 1:03d}" for i in range(12)]
         assert set(profile_scores.HEADLINES) <= set(kept[name]["scores"])
+        assert kept[name]["fitted_on_controls"] == name.startswith("spherized")
         assert len(kept[name]["replicates"]["groups"]["Metadata_Compound"]) == 12
         assert set(kept[name]["subsets"]) == {"strong phenotype", "weak phenotype"}
         for score, number in kept[name]["scores"].items():
@@ -500,6 +501,7 @@ def test_controls_that_are_held_out_are_marked_and_fitted_by_nothing(tmp_path):
     last = reading.read(tmp_path / "run" / "profiles" / "robust" / "screen_normalized_feature_select.parquet")
     np.testing.assert_array_equal(again.features, last.features)
     assert not any("fitted on" in notice for each in scores.values() for notice in each["notices"])
+    assert not any(each["fitted_on_controls"] for each in scores.values())
     written = profile_controls.mark(written, controls._replace(fitted=controls.all, judged=controls.all))
     assert "Metadata_Held_Out" not in written.metadata.columns
 
