@@ -13,6 +13,7 @@ import optax
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
 from cellfx.data.source import Source, iterate, to_float
+from cellfx.kept_data import check_data, is_kept
 from cellfx.parts import (
     STEPS_UNKNOWN,
     Training,
@@ -20,6 +21,7 @@ from cellfx.parts import (
     load_source_and_model,
     make_feed,
     make_optimizers,
+    moved,
     split_at_chance,
 )
 from cellfx.probing import check_classes
@@ -30,8 +32,6 @@ from cellfx.subject import (
     Encode,
     Sample,
     Subject,
-    check_data,
-    is_kept,
     judged_by_validation,
     keep_preprocessing,
     kept_preprocessing,
@@ -136,7 +136,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     check_owner(workdir, config)
     experiment = build(config, workdir)
     with locked(workdir):
-        check_data(workdir, experiment.source)
+        experiment = experiment._replace(source=_checked(workdir, experiment.source))
         claim(workdir, config)
         keep_preprocessing(workdir, experiment.source)
         state = train(experiment, workdir)
@@ -196,8 +196,12 @@ def measure(trained: Trained, max_images: int | None = None) -> findings.Found:
     return findings.measure(subject, trained.settings["train"].get("seed", 0), options)
 
 
-def restore(workdir: Path) -> Trained:
+def restore(workdir: Path, place: Mapping[str, Any] | None = None) -> Trained:
     """The newest good model of a workdir; needs nothing but the workdir and the data, and one device.
+
+    Args:
+        workdir: of the run.
+        place: where its data is now, if it was moved: see ``parts.moved``.
 
     Raises:
         FileNotFoundError: no such workdir, or nothing was saved in it yet.
@@ -206,8 +210,13 @@ def restore(workdir: Path) -> Trained:
     settings = read(workdir)
     if settings.get("repeats", {}).get("num_runs", 1) > 1:
         raise ValueError(f"{workdir} holds several runs; expected the folder of one; choose {workdir / 'run0'}")
-    source, model, _ = _load(settings, None, workdir, kept_preprocessing(workdir))
-    check_data(workdir, source)
+    settings["data"] = moved(settings["data"], place or {})
+    try:
+        source, model, _ = _load(settings, None, workdir, kept_preprocessing(workdir))
+    except FileNotFoundError as error:
+        hint = "if it was moved, --config.data.folder (labels, kept) says where it is"
+        raise FileNotFoundError(f"{error}; {hint}") from None
+    source = _checked(workdir, source)
     optimizers = make_optimizers(settings["optim"], STEPS_UNKNOWN, model.losses)
     state = checkpoint.restore(workdir / "checkpoints", state_shapes(model, optimizers), say)
     if state is None:
@@ -289,6 +298,13 @@ def _load(
             if is_kept(workdir, found[0]):
                 return found
     return load_source_and_model(settings, axis_name, preprocessing)
+
+
+def _checked(workdir: Path, source: Source) -> Source:
+    """The source, if it is that of the run; with a notice where files have changed."""
+    changed = check_data(workdir, source)
+    notice(changed)
+    return source._replace(notices=(*source.notices, *changed))
 
 
 def _initial_state(experiment: Experiment, workdir: Path) -> TrainState:

@@ -117,7 +117,7 @@ def apply(workdir: Path, config: Config, max_false_positive_rate: float, output:
     found = load(workdir, max_false_positive_rate)
     own = found.trained.settings["data"]
     if "folder" in section and section["name"] == own["name"]:
-        source = read_folder(found.trained, Path(section["folder"]).expanduser(), workdir)
+        source = read_folder(found.trained, Path(section["folder"]), workdir)
     else:
         source = load_source(section)
     if source.image_shape != found.trained.source.image_shape:

@@ -98,6 +98,27 @@ def paths_of(section: Mapping[str, Any]) -> dict[str, Path]:
     return {name: Path(settings[name]).expanduser().absolute() for name in read if settings[name] is not None}
 
 
+def moved(section: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
+    """The section ``data`` of a finished run whose data lies elsewhere now.
+
+    Args:
+        section: of the run.
+        place: its keys that name files and folders -> where these are now.
+
+    Raises:
+        ValueError: a key that names none.
+    """
+    factory, _ = chosen("data", "data", section)
+    paths = [name for name, annotation in get_type_hints(factory).items() if is_path(annotation) and name != "return"]
+    for name in place:
+        if name not in paths:
+            raise ValueError(
+                f"config key data.{name} of a finished run cannot be set: got {place[name]!r}, expected only "
+                f"{', '.join(paths) or 'nothing'}, where its data lies elsewhere now; leave it out"
+            )
+    return {**section, **{name: str(Path(path).expanduser().absolute()) for name, path in place.items()}}
+
+
 def split_at_chance(settings: Config) -> dict[str, Any] | None:
     """The config with splits that leave the shares of the classes to chance, as older versions made them.
 

@@ -114,7 +114,7 @@ def evaluate(
         workdir: of one run or of several.
         folder: of images to judge instead of the test split.
         output: see ``results.evaluate``; of several runs, each writes to its folder ``run<k>`` in it.
-        **fields: ``described`` and ``probe`` for ``results.evaluate``.
+        **fields: ``described``, ``probe`` and ``place`` for ``results.evaluate``.
 
     Raises:
         FileNotFoundError: no workdir, or nothing trained in it.
@@ -126,7 +126,7 @@ def evaluate(
     for k in range(repeats.num_runs):
         own = None if output is None else output / f"run{k}"
         results.evaluate(Path(workdir) / f"run{k}", folder, output=own, **fields)
-    return {} if folder else _report(settings, repeats, Path(workdir))
+    return {} if folder else _report(settings, repeats, Path(workdir), fields.get("place"))
 
 
 def _read(settings: Config) -> Repeats:
@@ -159,11 +159,13 @@ def _singles(settings: Config, repeats: Repeats) -> Iterator[dict[str, Any]]:
         yield single
 
 
-def _report(settings: Config, repeats: Repeats, workdir: Path) -> dict[str, Any]:
+def _report(
+    settings: Config, repeats: Repeats, workdir: Path, place: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Means and spreads of the runs' scores, UDR over their models; scores.json and report.html of the whole."""
     runs = [json.loads((workdir / f"run{k}" / "scores.json").read_text()) for k in range(repeats.num_runs)]
     spreads = dict(_spreads(runs))
-    ranked = _ranked(repeats, workdir)
+    ranked = _ranked(repeats, workdir, place)
     scores = {"runs": repeats.num_runs, "over": repeats.over, "spread": spreads}
     shown = [Section("Runs", RUNS_TEXT.format(repeats.over), _tables_of(runs, spreads) + _confusion(runs, workdir))]
     if ranked is not None:
@@ -200,11 +202,11 @@ def _at(scores: Mapping[str, Any], path: str) -> float | None:
     return value
 
 
-def _ranked(repeats: Repeats, workdir: Path) -> dict[str, Any] | None:
+def _ranked(repeats: Repeats, workdir: Path, place: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """UDR of the runs' models over the test images of run 0, the same for every model; None where they encode none."""
     codes, kls, images = [], [], None
     for k in range(repeats.num_runs):
-        trained = experiment.restore(workdir / f"run{k}")
+        trained = experiment.restore(workdir / f"run{k}", place)
         if trained.model.encode is None:
             return None
         images = list(batches(judged_split(trained.source), UDR_IMAGES)) if images is None else images

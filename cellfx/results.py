@@ -18,6 +18,7 @@ def evaluate(
     described: Mapping[str, Any] | None = None,
     probe: Mapping[str, Any] | None = None,
     output: Path | None = None,
+    place: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measures a finished run again from its newest good checkpoint, prints the scores and writes one row an image.
 
@@ -28,12 +29,13 @@ def evaluate(
         probe: fields of the section ``probe`` in place of the run's own.
         output: folder for ``verdicts.write``; None for ``evaluated/<name of the folder, or of the split>`` in the
             workdir.
+        place: where the run's own data is now, if it was moved, as for ``restore``.
 
     Returns:
         The scores.
     """
     workdir = Path(workdir)
-    trained = restore(workdir)
+    trained = restore(workdir, place)
     trained.settings["probe"] = {**trained.settings.get("probe", {}), **(probe or {})}
     if folder is None:
         found = report(trained, workdir)
@@ -51,10 +53,15 @@ def evaluate(
     return found.scores if scores is None else scores
 
 
-def traverse(workdir: Path) -> list[Path]:
-    """Draws what each latent of a finished run does, into its figures/; returns the paths."""
+def traverse(workdir: Path, place: Mapping[str, Any] | None = None) -> list[Path]:
+    """Draws what each latent of a finished run does, into its figures/; returns the paths.
+
+    Args:
+        workdir: of the run.
+        place: where its data is now, if it was moved, as for ``restore``.
+    """
     workdir = Path(workdir)
-    trained = restore(workdir)
+    trained = restore(workdir, place)
     encode, decode = coder(trained)
     codes = latents.encode_batches(encode, list(batches(judged_split(trained.source), TRAVERSED_IMAGES)))
     drawn = presentation.traversal_figures(decode, codes)
@@ -64,13 +71,14 @@ def traverse(workdir: Path) -> list[Path]:
     return paths
 
 
-def embed(workdir: Path, output: Path, split: str | None = None) -> Path:
+def embed(workdir: Path, output: Path, split: str | None = None, place: Mapping[str, Any] | None = None) -> Path:
     """Writes the latents of every image of a finished run's data as a table; see ``embedding`` for its columns.
 
     Args:
         workdir: of the run.
         output: the table, ``.parquet`` or ``.h5ad``, in a folder that is there.
         split: the only one to write; None writes all.
+        place: where the run's data is now, if it was moved, as for ``restore``.
 
     Returns:
         The path of the table.
@@ -80,7 +88,7 @@ def embed(workdir: Path, output: Path, split: str | None = None) -> Path:
     """
     output = Path(output)
     embedding.check(output)
-    trained = restore(workdir)
+    trained = restore(workdir, place)
     encode, _ = coder(trained)
     splits = embedding.chosen(trained.source, split)
     count = embedding.write(output, embedding.table(trained.source, encode, splits))

@@ -37,16 +37,31 @@ class Derived(NamedTuple):
 def to_dict(config: Config) -> dict[str, Any]:
     """A plain dictionary, the same whether the config comes from a file or from config.json.
 
+    A ``~/`` or ``~name/`` that a text begins with is the home folder that a shell takes it for.
+
     Raises:
-        ValueError: a value that no config.json can hold; the message names its key.
+        ValueError: a value that no config.json can hold, or text that is not UTF-8; the message names its key.
     """
     plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     try:
-        return json.loads(json.dumps(plain))
+        return with_home(json.loads(json.dumps(plain)), "")
     except (TypeError, ValueError):
         for key, value in _flat(plain):
             _check_storable(key, value)
         raise
+
+
+def with_home(value: Any, key: str) -> Any:
+    """A value of a config, under ``key``, as ``to_dict`` has it: ``~/`` is the home folder, and text is UTF-8."""
+    if isinstance(value, dict):
+        return {name: with_home(each, f"{key}.{name}".removeprefix(".")) for name, each in value.items()}
+    if isinstance(value, list):
+        return [with_home(each, key) for each in value]
+    if not isinstance(value, str):
+        return value
+    if not value.isascii() and (shown := value.encode(errors="replace").decode()) != value:
+        raise ValueError(f"config key {key} is not UTF-8: got {shown!r}, expected UTF-8; rename what it names")
+    return os.path.expanduser(value) if value == "~" or (value.startswith("~") and "/" in value) else value
 
 
 def _check_storable(key: str, value: Any) -> None:
@@ -209,11 +224,15 @@ def check_owner(workdir: Path, config: Config) -> None:
     """
     new = dict(_flat(_trained_by(to_dict(config))))
     old = dict(_flat(_trained_by(read(workdir)))) if (workdir / "config.json").exists() else new
-    changed = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in sorted(old | new) if old.get(k) != new.get(k)]
+    keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    changed = [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys]
     if changed:
+        moved = ""
+        if set(keys) <= {"data.folder", "data.labels", "data.kept"}:
+            moved = f"; if the same data was only moved, write its new place into {workdir / 'config.json'}"
         raise ValueError(
             f"{workdir} belongs to another config: got {'; '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}, "
-            f"expected the config it was started with; choose another --workdir"
+            f"expected the config it was started with; choose another --workdir{moved}"
         )
 
 

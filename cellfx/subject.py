@@ -1,6 +1,5 @@
 """A trained model together with its data, as whoever measures it sees them."""
 
-import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -49,36 +48,6 @@ class Subject(NamedTuple):
     max_images: int | None = None
 
 
-def check_data(workdir: Path, source: Source) -> None:
-    """Remembers in ``data.json`` which example a run has in which split, and refuses other data later.
-
-    A folder that has changed since would move plates between training and test.
-
-    Raises:
-        ValueError: the data is not that which the workdir was trained on.
-    """
-    found = _digests(source)
-    path = workdir / "data.json"
-    if not path.exists():
-        if jax.process_index() == 0:
-            write_whole(path, json.dumps(found, indent=2).encode())
-        return
-    expected = json.loads(path.read_text())
-    if found != expected:
-        counts = {name: part["num_examples"] for name, part in found.items()}
-        before = {name: part["num_examples"] for name, part in expected.items()}
-        raise ValueError(
-            f"the data of {source.name} has changed since {workdir} was trained: got {counts} examples, expected the "
-            f"same as then, {before}; restore the data, or train in another --workdir"
-        )
-
-
-def is_kept(workdir: Path, source: Source) -> bool:
-    """Whether ``check_data`` would take the data of a source for that of a workdir; true where nothing is kept yet."""
-    path = workdir / "data.json"
-    return not path.exists() or json.loads(path.read_text()) == _digests(source)
-
-
 def keep_preprocessing(workdir: Path, source: Source) -> None:
     """Writes how intensities were normalised, where they were, beside the config of a run."""
     if source.preprocessing is not None and not jax.process_index():
@@ -107,20 +76,6 @@ def read_preprocessing(workdir: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is damaged: got {error}, expected JSON; restore it or use a new workdir") from error
-
-
-def _digests(source: Source) -> dict[str, dict[str, Any]]:
-    return {name: _digest(split) for name, split in sorted(source.splits.items())}
-
-
-def _digest(split: Split) -> dict[str, Any]:
-    """Number of examples and a digest of their labels and metadata, which name the files."""
-    digest = hashlib.sha256()
-    for name, values in sorted(split.metadata.items()):
-        digest.update(name.encode() + np.ascontiguousarray(values).astype(str).tobytes())
-    if split.arrays is not None and "label" in split.arrays:
-        digest.update(np.ascontiguousarray(split.arrays["label"]).tobytes())
-    return {"num_examples": split.num_examples, "sha256": digest.hexdigest()}
 
 
 def judged_name(source: Source) -> str:

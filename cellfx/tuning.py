@@ -131,7 +131,7 @@ def tune(
 
 
 def _codes(file: str, classes: Mapping[str, Sequence[str]] | None = None) -> codes.Codes:
-    return codes.grouped(codes.load(Path(file).expanduser()), classes)
+    return codes.grouped(codes.load(Path(file)), classes)
 
 
 def _open(storage: str, name: str, direction: str) -> Any:

@@ -274,3 +274,36 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         settings.write_whole(path, b"second")
     assert path.read_bytes() == b"first"
     assert [found.name for found in path.parent.iterdir()] == ["file"]
+
+
+def test_the_home_folder_is_found_in_every_path_of_a_config(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/of me")
+    told = {
+        "data": {"folder": "~/cells", "labels": "~/a/b.csv", "group": "~x", "regex": r"~(?P<a>\d)/"},
+        "p": ["~/q", 1],
+    }
+    found = settings.to_dict(ml_collections.ConfigDict(told))
+    assert found["data"] == {
+        "folder": "/home/of me/cells", "labels": "/home/of me/a/b.csv", "group": "~x", "regex": r"~(?P<a>\d)/"
+    }  # fmt: skip
+    assert found["p"] == ["/home/of me/q", 1]
+    assert settings.to_dict(found) == found
+
+
+def test_text_that_is_not_utf_8_is_refused_with_its_key():
+    with pytest.raises(
+        ValueError, match=r"config key data\.folder is not UTF-8: got 'cells_\?', expected UTF-8; rename"
+    ):
+        settings.to_dict({"data": {"folder": os.fsdecode(b"cells_\xb5")}})
+    assert settings.to_dict({"data": {"folder": "cells_µ"}}) == {"data": {"folder": "cells_µ"}}
+
+
+def test_a_run_whose_data_was_moved_is_told_from_another_config(tmp_path):
+    config = {"data": {"folder": "/a"}, "model": {"beta": 1}}
+    settings.claim(tmp_path, config)
+    with pytest.raises(
+        ValueError, match=r"folder: '/a' -> '/b'.*; if the same data was only moved, write its new place"
+    ):
+        settings.check_owner(tmp_path, {**config, "data": {"folder": "/b"}})
+    with pytest.raises(ValueError, match=r"choose another --workdir$"):
+        settings.check_owner(tmp_path, {"data": {"folder": "/b"}, "model": {"beta": 2}})

@@ -119,6 +119,9 @@ def require_workdir(values: flags.FlagValues) -> Path:
 def _parse(
     name: str, values: flags.FlagValues, arguments: Sequence[str], sections: Sequence[str]
 ) -> list[tuple[str, str]]:
+    for argument in arguments:
+        if (shown := argument.encode(errors="replace").decode()) != argument:
+            raise ValueError(f"an option is not UTF-8: got {shown!r}, expected UTF-8; rename the file or folder")
     assignments, rest = split_assignments(arguments)
     fixed = [key for key, _ in assignments if "config" not in values and key.partition(".")[0] not in sections]
     if fixed and sections:

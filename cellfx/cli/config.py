@@ -58,10 +58,17 @@ def read_fields(values: Mapping[str, Any], assignments: Iterable[tuple[str, str]
     Raises:
         ValueError: see ``load``.
     """
+    from cellfx.settings import with_home
+
     known, found = dict(_fields(values)), {}
     for key, text in assignments:
         _assign(found, known, key, text)
-    return found
+    return with_home(found, "")
+
+
+def read_place(values: Mapping[str, Any], assignments: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Where the data of a finished run is now, as the command line says; see ``parts.moved``."""
+    return read_fields(values, assignments).get("data", {})
 
 
 def _available() -> list[str]:

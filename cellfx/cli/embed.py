@@ -3,7 +3,8 @@
 Example:
   bin/embed --workdir runs/tcvae --output latents.parquet
 
-A name that ends in .parquet gives a Parquet file, one that ends in .h5ad an AnnData file.
+A name that ends in .parquet gives a Parquet file, one that ends in .h5ad an AnnData file. Where the run's data was
+moved, --config.data.folder (labels, kept) says where it is now.
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,12 @@ from pathlib import Path
 
 from absl import flags
 
-from cellfx.cli import command
+from cellfx.cli import command, config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``embed`` and returns its exit status."""
-    return command.run("embed", __doc__, _define, _call, argv)
+    return command.run("embed", __doc__, _define, _call, argv, ("data",))
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -26,10 +27,10 @@ def _define(values: flags.FlagValues) -> None:
 
 
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
-    del assignments
     workdir = command.require_workdir(values)
     output = Path(values.output).expanduser() if values.output else workdir / "latents.parquet"
 
     from cellfx import results
+    from cellfx.settings import read
 
-    results.embed(workdir, output, split=values.split)
+    results.embed(workdir, output, split=values.split, place=config.read_place(read(workdir), assignments))

@@ -5,7 +5,8 @@ Example:
   bin/evaluate --workdir runs/cells --folder new_cells --config.data.labels=new_labels.csv
 
 The folder holds one folder of images per class, or images alone. --config.data.* describes them where they differ from
-those that the run was trained on; --config.probe.* sets how they are judged.
+those that the run was trained on; --config.probe.* sets how they are judged. Where the run's own data was moved,
+--config.data.folder (without --folder also labels, kept) says where it is now.
 """
 
 from collections.abc import Sequence
@@ -38,9 +39,13 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     from cellfx.settings import read
 
     given = config.read_fields(read(workdir), assignments)
-    if given.get("data") and not values.folder:
+    described = given.get("data", {})
+    place = {name: described.pop(name) for name in ("folder", "labels", "kept") if name in described and (
+        name == "folder" or not values.folder)}  # fmt: skip
+    if described and not values.folder:
         raise ValueError(
-            f"--config.data.{next(iter(given['data']))} describes other images: got no --folder, expected one; add it"
+            f"--config.data.{next(iter(described))} describes other images: got no --folder, expected one; add it"
         )
     folder, output = (Path(text).expanduser() if text else None for text in (values.folder, values.output))
-    repeats.evaluate(workdir, folder, output, described=given.get("data", {}), probe=given.get("probe", {}))
+    fields = {"described": described, "probe": given.get("probe", {}), "place": place}
+    repeats.evaluate(workdir, folder, output, **fields)

@@ -2,18 +2,20 @@
 
 Example:
   bin/traverse --workdir runs/tcvae
+
+Where the run's data was moved, --config.data.folder (labels, kept) says where it is now.
 """
 
 from collections.abc import Sequence
 
 from absl import flags
 
-from cellfx.cli import command
+from cellfx.cli import command, config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``traverse`` and returns its exit status."""
-    return command.run("traverse", __doc__, _define, _call, argv)
+    return command.run("traverse", __doc__, _define, _call, argv, ("data",))
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -21,9 +23,9 @@ def _define(values: flags.FlagValues) -> None:
 
 
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
-    del assignments
     workdir = command.require_workdir(values)
 
     from cellfx import results
+    from cellfx.settings import read
 
-    results.traverse(workdir)
+    results.traverse(workdir, place=config.read_place(read(workdir), assignments))

@@ -87,11 +87,21 @@ def existing(folder: str | os.PathLike[str], expected: str) -> Path:
 
 
 def fingerprint(root: Path, files: Sequence[str]) -> str:
-    """Hexadecimal digest of the path, size and times of files below a folder; see ``scan``."""
+    """Hexadecimal digest of the path, size and times of files below a folder; see ``scan``.
+
+    Raises:
+        ValueError: a name that is not UTF-8.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for file in files:
         stat = (root / file).stat()
-        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
+        try:
+            digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"a name in {root} is not UTF-8: got {os.fsencode(file)!r}; expected UTF-8, which tables and reports "
+                "are written in; rename it (convmv -r -f latin1 -t utf8 renames a whole folder)"
+            ) from None
     return digest.hexdigest()
 
 

@@ -53,7 +53,8 @@ def _not_looked_at(files: Sequence[str], root: Path, where: str, expected: str) 
     if not files:
         return []
     count = f"{len(files):,} image files of {root} are" if len(files) > 1 else f"1 image file of {root} is"
-    return [f"{count} not looked at{where} {files[0]}; {expected}"]
+    first = files[0].encode(errors="replace").decode()  # of a name that is not UTF-8
+    return [f"{count} not looked at{where} {first}; {expected}"]
 
 
 def of_twins(files: Sequence[str], root: Path) -> list[str]:

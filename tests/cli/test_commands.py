@@ -93,21 +93,32 @@ def test_an_unknown_field_is_refused_before_anything_runs(calls, capsys):
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["evaluate", "--workdir=w"], ("evaluate", (Path("w"), None, None), {"described": {}, "probe": {}})),
+        (
+            ["evaluate", "--workdir=w"],
+            ("evaluate", (Path("w"), None, None), {"described": {}, "probe": {}, "place": {}}),
+        ),
         (
             ["evaluate", "--workdir=w", "--folder=f", "--output=o", "--config.data.channel_names=('BF','PI')"],
             (
                 "evaluate",
                 (Path("w"), Path("f"), Path("o")),
-                {"described": {"channel_names": ("BF", "PI")}, "probe": {}},
+                {"described": {"channel_names": ("BF", "PI")}, "probe": {}, "place": {}},
             ),
         ),
-        (["embed", "--workdir=w"], ("embed", (Path("w"), Path("w/latents.parquet")), {"split": None})),
+        (["embed", "--workdir=w"], ("embed", (Path("w"), Path("w/latents.parquet")), {"split": None, "place": {}})),
         (
             ["embed", "--workdir=w", "--output=o.h5ad", "--split=test"],
-            ("embed", (Path("w"), Path("o.h5ad")), {"split": "test"}),
+            ("embed", (Path("w"), Path("o.h5ad")), {"split": "test", "place": {}}),
         ),
-        (["traverse", "--workdir=w"], ("traverse", (Path("w"),), {})),
+        (["traverse", "--workdir=w"], ("traverse", (Path("w"),), {"place": {}})),
+        (
+            ["traverse", "--workdir=w", "--config.data.folder=f"],
+            ("traverse", (Path("w"),), {"place": {"folder": "f"}}),
+        ),
+        (
+            ["evaluate", "--workdir=w", "--config.data.folder=f"],
+            ("evaluate", (Path("w"), None, None), {"described": {}, "probe": {}, "place": {"folder": "f"}}),
+        ),
     ],
 )
 def test_a_command_on_a_run_makes_its_one_call(calls, argv, expected, tmp_path, monkeypatch):
