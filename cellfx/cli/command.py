@@ -159,9 +159,11 @@ def split_assignments(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], 
     return assignments, rest
 
 
-def load_config(values: flags.FlagValues, assignments: Sequence[tuple[str, str]]) -> config.Loaded:
-    """The config that ``--config`` names, with the fields that the command line sets."""
-    return config.load(values.config, assignments)
+def load_config(
+    values: flags.FlagValues, assignments: Sequence[tuple[str, str]], optional: Sequence[str] = ()
+) -> config.Loaded:
+    """The config that ``--config`` names, with the fields that the command line sets, also of ``optional`` sections."""
+    return config.load(values.config, assignments, optional)
 
 
 def _help(text: str, values: flags.FlagValues) -> str:

@@ -3,7 +3,7 @@
 import ast
 import difflib
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,12 +26,13 @@ class Loaded(NamedTuple):
     values: Any
 
 
-def load(spec: str | None, assignments: Iterable[tuple[str, str]] = ()) -> Loaded:
+def load(spec: str | None, assignments: Iterable[tuple[str, str]] = (), optional: Iterable[str] = ()) -> Loaded:
     """The config that ``get_config`` of a file returns, with single fields replaced.
 
     Args:
         spec: ``path`` or ``path:size``. A relative path is looked for here, then beside and inside the package.
         assignments: (``section.field``, text) pairs; a text is read as the type that the field has.
+        optional: sections that the file may lack and the command line may set all the same.
 
     Raises:
         FileNotFoundError: No such file.
@@ -43,8 +44,11 @@ def load(spec: str | None, assignments: Iterable[tuple[str, str]] = ()) -> Loade
     file = _find(path)
     values = _get_config(file, size)
     known = dict(_fields(values))  # what is new on the command line is no slip of what else is new there
+    sections = {*optional, *values}
+    if hasattr(values, "unlock"):
+        values.unlock()
     for key, text in assignments:
-        _assign(values, known, key, text)
+        _assign(values, known, key, text, sections)
     return Loaded(f"{file.stem}_{size}" if size else file.stem, values)
 
 
@@ -62,7 +66,7 @@ def read_fields(values: Mapping[str, Any], assignments: Iterable[tuple[str, str]
 
     known, found = dict(_fields(values)), {}
     for key, text in assignments:
-        _assign(found, known, key, text)
+        _assign(found, known, key, text, set(values))
     return with_home(found, "")
 
 
@@ -108,41 +112,62 @@ def _get_config(file: Path, size: str) -> Any:
     return values
 
 
-def _assign(values: Any, known: Mapping[str, Any], key: str, text: str) -> None:
+def _assign(values: Any, known: Mapping[str, Any], key: str, text: str, known_sections: Collection[str]) -> None:
     inside = [name for name in known if name.startswith(f"{key}.")]
     if inside:
         raise ValueError(f"config key {key} is a section, got a value for it; expected one of {', '.join(inside)}")
     if key not in known:
-        _check_unlisted(key, known)
+        _check_unlisted(key, known, known_sections)
     *sections, name = key.split(".")
-    for section in sections:
-        if section not in values:
+    for depth, section in enumerate(sections, 1):
+        if values.get(section) is None:
             values[section] = {}
         values = values[section]
+        if not hasattr(values, "items"):
+            raise ValueError(
+                f"unknown config key {key}; {'.'.join(sections[:depth])} is no section but has the value {values!r}"
+            )
     values[name] = _read(text, known.get(key), key)
 
 
-def _check_unlisted(key: str, known: Mapping[str, Any]) -> None:
-    """Refuses a key whose section the config lacks, or that looks like a slip of one that the config has.
+def _check_unlisted(key: str, known: Mapping[str, Any], sections: Collection[str]) -> None:
+    """Refuses a key of a section that there cannot be, or that looks like a slip of one that the config has.
 
     Any other may be a parameter that the config leaves at its default; the factory of its section knows.
     """
     section, _, name = key.rpartition(".")
-    beside = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == section]
+    beside = _inside(section, known)
     slip = difflib.get_close_matches(name, beside, 1, cutoff=0.8)
-    if section and beside and not slip:
+    if section and not slip and (beside or _can_be_new(section.split("."), known, sections)):
         return
-    near = [f"{section}.{slip[0]}".removeprefix(".")] if slip else _elsewhere(section, name, known)
+    near = [f"{section}.{slip[0]}".removeprefix(".")] if slip else _elsewhere(section, name, known, sections)
     advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
     raise ValueError(f"unknown config key {key}; {advice}")
 
 
-def _elsewhere(section: str, name: str, known: Mapping[str, Any]) -> list[str]:
+def _inside(section: str, known: Iterable[str]) -> list[str]:
+    """Names of the fields of a section, or of the whole config for an empty name."""
+    return [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == section]
+
+
+def _can_be_new(path: Sequence[str], known: Iterable[str], sections: Collection[str]) -> bool:
+    """Whether a section that the config lacks may be made: below a known one, and no slip of what lies beside it."""
+    if path[0] not in sections:
+        return False
+    for depth in range(1, len(path)):
+        prefix = ".".join(path[:depth]) + "."
+        beside = {other.removeprefix(prefix).partition(".")[0] for other in known if other.startswith(prefix)}
+        if path[depth] not in beside:
+            return not difflib.get_close_matches(path[depth], beside, 1, cutoff=0.8)
+    return True
+
+
+def _elsewhere(section: str, name: str, known: Mapping[str, Any], optional: Iterable[str]) -> list[str]:
     """What a key may have meant whose section the config lacks, or a key without a section."""
-    sections = {other.rpartition(".")[0] for other in known} - {""}
+    sections = {other.rpartition(".")[0] for other in known} - {""} | {*optional}
     near = difflib.get_close_matches(section or name, sections, 1, cutoff=0.7)
     if near and section:
-        beside = [other.removeprefix(f"{near[0]}.") for other in known if other.rpartition(".")[0] == near[0]]
+        beside = _inside(near[0], known)
         return [f"{near[0]}.{(difflib.get_close_matches(name, beside, 1, cutoff=0.8) or [name])[0]}"]
     return near or difflib.get_close_matches(f"{section}.{name}".removeprefix("."), known, 1, cutoff=0.7)
 

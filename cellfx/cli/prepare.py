@@ -33,7 +33,9 @@ def _define(values: flags.FlagValues) -> None:
 
 
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
-    loaded = command.load_config(values, assignments)
+    from cellfx.settings import OPTIONAL_SECTIONS
+
+    loaded = command.load_config(values, assignments, OPTIONAL_SECTIONS)
     if values.filter is None:
         from cellfx import experiment
 

@@ -25,7 +25,9 @@ def _define(values: flags.FlagValues) -> None:
 
 
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
-    loaded = command.load_config(values, assignments)
+    from cellfx.settings import OPTIONAL_SECTIONS
+
+    loaded = command.load_config(values, assignments, OPTIONAL_SECTIONS)
     workdir = Path(values.workdir).expanduser() if values.workdir else Path("runs") / loaded.name
 
     from cellfx import repeats

@@ -31,7 +31,9 @@ def _define(values: flags.FlagValues) -> None:
 
 
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
-    loaded = command.load_config(values, assignments)
+    from cellfx.settings import OPTIONAL_SECTIONS
+
+    loaded = command.load_config(values, assignments, (*OPTIONAL_SECTIONS, "codes"))
     workdir = Path(values.workdir).expanduser() if values.workdir else Path("runs") / f"tune_{loaded.name}"
     space = _space(values.config)
     if "head" in loaded.values and "device_count" not in os.environ.get("XLA_FLAGS", ""):

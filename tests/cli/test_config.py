@@ -175,3 +175,55 @@ def test_new_keys_of_a_section_are_no_slips_of_each_other(path):
     given = [("train.num_permutations", "4"), ("train.num_mp_permutations", "9"), ("train.num_permutations", "5")]
     train = config.load(path, given).values.train
     assert (train.num_permutations, train.num_mp_permutations) == (5, 9)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("probe.head", "svm", "svm"),
+        ("repeats.num_runs", "3", 3),
+        ("probe.classes", "{'a': ('x',)}", {"a": ("x",)}),
+        ("probe.classes.a", "('x',)", ("x",)),
+        ("train.own.deep.key", "4", 4),
+    ],
+)
+def test_a_section_that_the_file_lacks_can_be_set(path, key, text, expected):
+    values = config.load(path, [(key, text)], ("probe", "repeats")).values
+    for name in key.split("."):
+        values = values[name]
+    assert values == expected or values.to_dict() == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("prob.head", "unknown config key prob.head; did you mean probe.head?"),
+        ("tune.seed", "unknown config key tune.seed; "),
+        ("train.steps.x", "unknown config key train.steps.x; train.steps is no section but has the value 10"),
+    ],
+)
+def test_a_section_that_there_cannot_be_is_refused(path, key, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        config.load(path, [(key, "4")], ("probe", "repeats"))
+
+
+@pytest.mark.parametrize("lines", ["config.probe = ConfigDict()", "config.probe = None", "config.lock()"])
+def test_an_empty_section_or_a_locked_config_takes_fields_too(tmp_path, lines):
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n\ndef get_config():\n"
+        f"    config = ConfigDict({{'train': {{'seed': 0}}}})\n    {lines}\n    return config\n"
+    )
+    found = config.load(str(file), [("probe.head", "svm"), ("train.keep", "2")], ("probe",)).values
+    assert (found.probe.head, found.train.keep) == ("svm", 2)
+
+
+def test_every_field_of_a_stages_own_sections_can_be_set():
+    given = [("train.repeats.num_runs", "2"), ("heads.sparse.l2", "0.1"), ("distill.budget.starts", "4")]
+    given += [("report.questions.Two.cnn", "None"), ("train.optim.players.vae.every", "2")]
+    values = config.load("configs/studies/discover.py:tiny", given).values
+    assert values.train.repeats.num_runs == 2
+    assert values.report.questions.Two.cnn is None
+    assert values.train.optim.players.vae.every == 2
+    with pytest.raises(ValueError, match=r"unknown config key heads\.sprse\.l2; did you mean heads\.sparse\.l2\?"):
+        config.load("configs/studies/discover.py:tiny", [("heads.sprse.l2", "0.1")])
