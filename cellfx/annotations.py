@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from cellfx.errors import UserError
+
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 
 
@@ -75,7 +77,7 @@ def check_value(key: str, value: Any, annotation: Any) -> None:
     fitting = [kind for kind in kinds if _is_of(value, kind)]
     if not fitting:
         names = " or ".join(dict.fromkeys(_describe(kind) for kind in kinds))
-        raise ValueError(f"wrong type for config key {key}: got {value!r}, expected {names}; correct it")
+        raise UserError(f"wrong type for config key {key}: got {value!r}, expected {names}; correct it")
     kind, allowed = _bare(fitting[0])
     if type(value) in (int, float) and kind in (int, float):
         _check_range(key, value, allowed)
@@ -137,7 +139,7 @@ def checked(section: str) -> Callable[[Factory], Factory]:
 
 def _check_range(key: str, value: float, allowed: Range) -> None:
     if not allowed.holds(value):
-        raise ValueError(f"number out of range: got {key}={value}, expected {allowed}; correct it")
+        raise UserError(f"number out of range: got {key}={value}, expected {allowed}; correct it")
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profile_setting import Asked
 from cellfx.profiles import scores as library
 from cellfx.profiles.consensus import consensus
@@ -48,7 +49,7 @@ def score(treated: Profiles | None, columns: Columns, question: Asked) -> Scores
         ValueError: there are none, or as ``profiles.scores.score``.
     """
     if treated is None:
-        raise ValueError(
+        raise UserError(
             f"no two batches: got columns.batch {columns.batch}, expected a column with two values or more; name it"
         )
     found = library.score(treated, None, columns, question.similarity, question.effort, ("NSCB",))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles import fitted, plate_identity
 from cellfx.profiles.table import Profiles
 from cellfx.profiles.text_values import is_missing, number
@@ -64,14 +65,14 @@ def find(
     """
     known = metadata.columns
     if column not in known:
-        raise ValueError(
+        raise UserError(
             f"no column of controls: got {column!r}, expected one of {', '.join(known)}; correct controls.column"
         )
     wanted = values if isinstance(values, list | tuple) else [values]
     controls = np.logical_or.reduce([_has(metadata[column], value) for value in wanted])
     if not controls.any():
         there = metadata[column].cast(pl.String).unique().sort().to_list()[:5]
-        raise ValueError(
+        raise UserError(
             f"no negative controls: got no well whose {column} is {' or '.join(map(_shown, wanted))}, expected one or "
             f"more; there are {', '.join(map(_shown, there))}; correct controls.values, in which None stands for "
             "wells without a value"
@@ -124,7 +125,7 @@ def _divided(
         rows = rows[controls[rows]]
         count = round(held_out * len(rows))
         if len(rows) and not 0 < count < len(rows):
-            raise ValueError(
+            raise UserError(
                 f"controls that cannot be held out: got controls.held_out={held_out} of {len(rows)} on plate "
                 f"{name}, expected a share that leaves one or more to fit and to judge; 0.5 halves them"
             )

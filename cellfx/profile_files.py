@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.table import from_frame, level_path
 from cellfx.profiles.variant import SCREEN
@@ -36,7 +37,7 @@ def files(settings: Mapping[str, Any]) -> Files:
     known = [suffix.removeprefix(".") for suffix in FORMATS]
     unknown = [name for name in found.formats if name not in known]
     if unknown:
-        raise ValueError(f"unknown format in files.formats: got {unknown[0]!r}; {nearest(str(unknown[0]), known)}")
+        raise UserError(f"unknown format in files.formats: got {unknown[0]!r}; {nearest(str(unknown[0]), known)}")
     return found
 
 

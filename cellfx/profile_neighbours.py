@@ -9,6 +9,7 @@ import polars as pl
 from cellfx.analysis import figures
 from cellfx.analysis.report import Table
 from cellfx.data.folder import nearest as nearest_name
+from cellfx.errors import UserError
 from cellfx.presentation import Figure
 from cellfx.profiles.nearest import neighbours_of, rows_named
 from cellfx.profiles.screen_rules import Columns
@@ -42,7 +43,7 @@ def nearest(treated: Profiles, columns: Columns, treatments: Sequence[str] = (),
         ValueError: no such treatment, or k below 1; as ``similarity.prepare``.
     """
     if k < 1:
-        raise ValueError(f"no number of neighbours: got k={k}, expected 1 or more; raise it")
+        raise UserError(f"no number of neighbours: got k={k}, expected 1 or more; raise it")
     metadata = treated.metadata.with_columns(_treatment(columns)).with_columns(_mechanism(columns))
     treated, parts = treated._replace(metadata=metadata), []
     for name in treatments or _first_of_mechanisms(metadata):
@@ -145,7 +146,7 @@ def cell_files(
     found = cells.select(_treatment(columns), pl.col(file).cast(pl.String).alias("file"))
     found = found.filter(pl.col(TREATMENT).is_in(list(treatments)) & pl.col("file").is_not_null()).collect()
     if found.is_empty():
-        raise ValueError(
+        raise UserError(
             f"no cell of these treatments: got {', '.join(map(repr, treatments[:3]))}, expected values of "
             f"{' · '.join(columns.treatment)}; correct the table of cells"
         )
@@ -165,7 +166,7 @@ def check_cells(cells: pl.LazyFrame, columns: Columns, file: str = "Metadata_Fil
     known = cells.collect_schema().names()
     for column in (*columns.treatment, file):
         if column not in known:
-            raise ValueError(
+            raise UserError(
                 f"no pictures of cells without their files and treatments: got no column {column!r}; "
                 f"{nearest_name(column, known)}; annotate the cells"
             )

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profile_scores import OWN, Variant, retrieved
 from cellfx.profile_setting import Asked
 from cellfx.profiles import fitted, row_filter
@@ -69,17 +70,17 @@ def read(given: Mapping[str, Any]) -> dict[str, Pairs]:
     for name, rule in given.items():
         key = f"pairs.{name}"
         if not isinstance(rule, Mapping):
-            raise ValueError(f"wrong type for config key {key}: got {rule!r}, expected a section; correct it")
+            raise UserError(f"wrong type for config key {key}: got {rule!r}, expected a section; correct it")
         listed = {what: fitted.columns(value) if isinstance(value, str) else value for what, value in rule.items()}
         listed |= {what: rule[what] for what in ("level", "where") if what in rule}
         one = call(Pairs, key, listed)
         if not (one.pos_sameby or one.pos_diffby) or not (one.neg_sameby or one.neg_diffby):
-            raise ValueError(
+            raise UserError(
                 f"a rule without pairs: got {key} with {', '.join(rule) or 'nothing'}, expected columns in pos_sameby "
                 "or pos_diffby, and in neg_sameby or neg_diffby; name them"
             )
         if not (one.by or one.pos_sameby):
-            raise ValueError(f"a rule without groups: got {key} without pos_sameby, expected it, or by; name columns")
+            raise UserError(f"a rule without groups: got {key} without pos_sameby, expected it, or by; name columns")
         if one.where is not None:
             row_filter.parse(one.where, f"{key}.where")
         found[name] = one._replace(by=tuple(one.by or one.pos_sameby))

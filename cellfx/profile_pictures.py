@@ -13,6 +13,7 @@ import polars as pl
 
 from cellfx.analysis import profile_charts, treatment_charts
 from cellfx.data.folder import nearest as nearest_name
+from cellfx.errors import UserError
 from cellfx.presentation import Figure
 from cellfx.profile_neighbours import KERNEL, check_cells, check_treatments
 from cellfx.profile_setting import Pictures
@@ -66,12 +67,13 @@ def attempt(left_out: dict[str, str], name: str, compute: Callable[..., Any], *a
     """
     try:
         return compute(*args)
-    except Exception as error:
+    except (UserError, OSError) as error:
         left_out[name] = " ".join(str(error).split())
-        if not (isinstance(error, ValueError | OSError) and ": got " in left_out[name]):
-            traceback.print_exc()
-            left_out[name] = f"a defect of cellfx, please report it: {type(error).__name__}: {left_out[name]}"
-        return None
+    except Exception as error:
+        traceback.print_exc()
+        told = " ".join(str(error).split())
+        left_out[name] = f"a defect of cellfx, please report it: {type(error).__name__}: {told}"
+    return None
 
 
 def correlated(treated: Profiles, left_out: dict[str, str]) -> Profiles:
@@ -99,7 +101,7 @@ def placed(wells: Profiles, columns: Columns) -> Profiles:
     rows = profile_charts.has_place(wells.metadata[columns.well])
     if not rows.any():
         names = [str(name) for name in wells.metadata[columns.well].unique(maintain_order=True)]
-        raise ValueError(
+        raise UserError(
             f"no map of a plate without places: got {few(names)} in {columns.well}, expected such as B07, b7, B007, "
             "B-07 or r02c07; rename the wells, or set columns.well to None"
         )
@@ -241,7 +243,7 @@ def _comparable(treated: Profiles) -> np.ndarray:
     """Rows (N, D) with mean 0 and length 1."""
     rows = prepare(treated, KERNEL).rows
     if len(rows) < 4 or np.ptp(rows, axis=0).max() < 1e-12:
-        raise ValueError(
+        raise UserError(
             f"no map of treatments: got {len(rows)}, {'all of them alike, ' if len(rows) >= 4 else ''}expected four or "
             "more that differ; compare more treatments or leave the map out"
         )
@@ -250,7 +252,7 @@ def _comparable(treated: Profiles) -> np.ndarray:
 
 def _check_wells(columns: Columns) -> None:
     if columns.well is None:
-        raise ValueError("no map of a plate without wells: got columns.well None, expected a column; name it")
+        raise UserError("no map of a plate without wells: got columns.well None, expected a column; name it")
 
 
 def _values(wells: Profiles, name: str) -> np.ndarray:
@@ -262,18 +264,18 @@ def _values(wells: Profiles, name: str) -> np.ndarray:
         numbers = column.str.strip_chars() if column.dtype == pl.String else column
         numbers = numbers.cast(pl.Float64, strict=False) if _castable(column) else numbers.clear(len(column))
         if numbers.null_count() == len(numbers) > column.null_count():
-            raise ValueError(
+            raise UserError(
                 f"no numbers to draw on a plate: got {column.dtype} in {name!r}, expected a column of numbers; choose "
                 "another"
             )
         values = numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
     else:
-        raise ValueError(
+        raise UserError(
             f"no column to draw on a plate: got {name!r}, expected a feature or column of metadata; "
             f"{nearest_name(name, [*wells.metadata.columns, *wells.names])}"
         )
     if not np.isfinite(values).any():
-        raise ValueError(f"nothing to draw on a plate: got no finite value in {name!r}, expected some; leave it out")
+        raise UserError(f"nothing to draw on a plate: got no finite value in {name!r}, expected some; leave it out")
     return np.where(np.isfinite(values), values, np.nan)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from cellfx.errors import UserError
 from cellfx.profiles.scoring import Effort, check_effort
 from cellfx.profiles.similarity import KERNELS
 from cellfx.settings import call, check_call, nearest
@@ -59,7 +60,7 @@ def pictures(settings: Mapping[str, Any]) -> Pictures:
     """
     found = call(Pictures, "pictures", settings)
     if found.nearest < 0 or (found.cells is None) != (found.root is None):
-        raise ValueError(
+        raise UserError(
             f"pictures that cannot be drawn: got pictures.nearest {found.nearest}, pictures.cells {found.cells} and "
             f"pictures.root {found.root}, expected 0 or more, and a table of cells with the folder of their files; "
             "correct them"
@@ -77,7 +78,7 @@ def asked(settings: Mapping[str, Any]) -> Asked:
     own = [name for name in Asked._fields if name != "effort"]
     unknown = [name for name in settings if name not in (*own, *Effort._fields)]
     if unknown:
-        raise ValueError(f"unknown config key scores.{unknown[0]}; {nearest(unknown[0], [*own, *Effort._fields])}")
+        raise UserError(f"unknown config key scores.{unknown[0]}; {nearest(unknown[0], [*own, *Effort._fields])}")
     effort = {name: value for name, value in settings.items() if name in Effort._fields}
     rest = {name: value for name, value in settings.items() if name in own}
     check_call(Effort, "scores", effort)
@@ -85,9 +86,9 @@ def asked(settings: Mapping[str, Any]) -> Asked:
     found = Asked(**rest, effort=EFFORT._replace(**effort))
     check_effort(found.effort)
     if found.similarity not in KERNELS:
-        raise ValueError(f"unknown scores.similarity {found.similarity!r}; {nearest(found.similarity, list(KERNELS))}")
+        raise UserError(f"unknown scores.similarity {found.similarity!r}; {nearest(found.similarity, list(KERNELS))}")
     if not 0 < found.strong_rate < 1 or found.num_top_mechanisms < 1:
-        raise ValueError(
+        raise UserError(
             f"subsets of none or all: got scores.strong_rate {found.strong_rate} and scores.num_top_mechanisms "
             f"{found.num_top_mechanisms}, expected a share in (0, 1) and 1 mechanism or more; correct them"
         )

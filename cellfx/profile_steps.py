@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles import normalize, select, spherize, variant
 from cellfx.profiles.variant import KINDS, Step, told
 from cellfx.settings import check_call, nearest
@@ -37,7 +38,7 @@ def variants(given: Any) -> list[Planned]:
         ValueError: no pairs, two variants of one name or folder, an unknown step, or settings it does not take.
     """
     if not isinstance(given, Sequence) or isinstance(given, str) or not given:
-        raise ValueError(
+        raise UserError(
             f"no variants to compare: got {given!r}, expected a tuple of pairs of a name and steps, such as {EXAMPLE}; "
             "correct variants"
         )
@@ -49,7 +50,7 @@ def variants(given: Any) -> list[Planned]:
         twice = [i for i, value in enumerate(values) if value in values[:i]]
         if twice:
             first, second = values.index(values[twice[0]]), twice[0]
-            raise ValueError(
+            raise UserError(
                 f"variants of one {what}: got {names[first]!r} and {names[second]!r}, expected a {what} of its own for "
                 f"each{', where / becomes _' if what == 'folder' else ''}; rename one of them"
             )
@@ -75,7 +76,7 @@ def check_controls(planned: Sequence[Planned], controls: np.ndarray) -> None:
     for one in planned:
         for number, step in enumerate(one.steps, 1):
             if on_controls(step):
-                raise ValueError(
+                raise UserError(
                     f"variant {one.name!r}: step {number}, {step.kind}: no negative controls to fit on: got none of "
                     f"{len(controls):,} wells, expected some; tell them by the section controls, or leave the step out"
                 )
@@ -89,12 +90,12 @@ def on_controls(step: Step) -> bool:
 def _check_pair(pair: Any) -> None:
     is_pair = isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], str)
     if not is_pair or isinstance(pair, str) or not isinstance(pair[1], Sequence | Mapping):
-        raise ValueError(
+        raise UserError(
             f"a variant that is no pair: got {pair!r}, expected a name and steps, all pairs in a tuple, such as "
             f"{EXAMPLE}; correct variants"
         )
     if pair[0] in ("", ".", ".."):
-        raise ValueError(
+        raise UserError(
             f"a variant without a name for its folder: got {pair[0]!r}, expected a name such as 'raw'; rename it"
         )
 
@@ -105,13 +106,13 @@ def _listed(steps: str | Mapping[str, Any] | Sequence[Any]) -> Sequence[Any]:
 
 def _step(step: str | Mapping[str, Any]) -> Step:
     if not isinstance(step, str | Mapping):
-        raise ValueError(
+        raise UserError(
             f"a step that is none: got {step!r}, expected a name, or a mapping with its name and settings; correct it"
         )
     given = {"name": step} if isinstance(step, str) else dict(step)
     name = given.pop("name", None)
     if name not in KINDS:
-        raise ValueError(f"unknown step of a variant: got {name!r}; {nearest(str(name), list(KINDS))}")
+        raise UserError(f"unknown step of a variant: got {name!r}; {nearest(str(name), list(KINDS))}")
     if name in normalize.METHODS:
         check_call(variant.normalization, name, given, 3)
     else:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from cellfx import profile_controls
+from cellfx.errors import UserError
 from cellfx.experiment import say
 from cellfx.profile_controls import Controls
 from cellfx.profiles import (
@@ -76,7 +77,7 @@ def read_wells(
         wells, where = call(_read, "profiles", given, settings.get("aggregate"), columns, where, tell)
     wells, where = _kept(wells, where, tell)
     if not len(wells.metadata):
-        raise ValueError(
+        raise UserError(
             f"a table without rows: got {given.get('path')} with {len(wells.names)} features of 0 wells, expected a "
             "row for each well; name another table in profiles.path"
         )
@@ -140,7 +141,7 @@ def _kept(
 
 def _tell_kept(count: row_filter.Count, where: str, what: str, tell: Callable[[str], None]) -> None:
     if count.left_out == count.total > 0:
-        raise ValueError(
+        raise UserError(
             f"no row left: got 0 of {count.total:,} {what} by rows.where {where!r}, expected some; loosen it"
         )
     tell(row_filter.told(count, what))
@@ -165,7 +166,7 @@ def _check_columns(metadata: pl.DataFrame, columns: Columns) -> None:
     for name, value in columns._asdict().items():
         for column in (value,) if isinstance(value, str) else value if name == "treatment" else ():
             if column not in metadata.columns:
-                raise ValueError(
+                raise UserError(
                     f"no such column: got columns.{name} {column!r}, expected one of {', '.join(metadata.columns)}; "
                     "correct it, or annotate the profiles"
                 )
@@ -180,7 +181,7 @@ def _check_once(metadata: pl.DataFrame, plate: Sequence[str], well: str) -> None
         rows = metadata.join(twice[:1].select(place), on=place, nulls_equal=True)
         differing = [name for name in metadata.columns if rows[name].n_unique() > 1]
         where = ", ".join(f"{name} {value!r}" for name, value in zip(place, first, strict=False))
-        raise ValueError(
+        raise UserError(
             f"wells that are there more than once: got {len(twice):,} of {len(counts):,}, such as {where} in "
             f"{first[-1]} rows, expected one row for each; leave rows out, pool them by the section aggregate, give "
             "every plate a name of its own within columns.batch, or set columns.well to None; these rows differ in "
@@ -205,7 +206,7 @@ def _annotated(
     columns = columns if isinstance(columns, Mapping) else {name: _prefixed(name) for name in fitted.columns(columns)}
     unknown = [name for name in (*on.values(), *columns) if name not in table.columns]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"no such column in {path}: got {unknown[0]!r}, expected one of {', '.join(table.columns)}; correct "
             "annotate"
         )

@@ -24,6 +24,7 @@ from cellfx import (
     profile_setting,
     profile_steps,
 )
+from cellfx.errors import UserError
 from cellfx.experiment import say
 from cellfx.profile_controls import Controls
 from cellfx.profile_scores import Variant
@@ -146,7 +147,7 @@ def summarise(
     others = take(wells, ~controls)
     named = treatments.named(others.metadata, columns)
     if not named.any():
-        raise ValueError(
+        raise UserError(
             f"no treatment: got none in {len(named)} wells that are no controls, expected values in "
             f"{', '.join(columns.treatment)}; correct columns.treatment, or annotate the profiles"
         )
@@ -163,17 +164,17 @@ def check_sections(settings: Mapping[str, Any]) -> None:
     known = [*SECTIONS, *OPTIONAL_SECTIONS]
     unknown = [name for name in settings if name not in known]
     if unknown:
-        raise ValueError(f"unknown config section {unknown[0]}; {nearest(unknown[0], known)}")
+        raise UserError(f"unknown config section {unknown[0]}; {nearest(unknown[0], known)}")
     missing = [name for name in SECTIONS if name not in settings]
     if missing:
-        raise ValueError(f"config section {missing[0]} is missing; expected {', '.join(SECTIONS)}")
+        raise UserError(f"config section {missing[0]} is missing; expected {', '.join(SECTIONS)}")
 
 
 def _check_workdir(workdir: Path) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"a workdir that cannot be made: got {workdir} ({error.strerror}), expected a folder that is there or can "
             "be made; choose another --workdir"
         ) from error

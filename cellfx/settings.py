@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, get_type_hints
 import jax
 
 from cellfx.annotations import check_value
+from cellfx.errors import UserError
 
 Config = Mapping[str, Any]
 SECTIONS = ("data", "input", "model", "optim", "train")
@@ -60,7 +61,7 @@ def with_home(value: Any, key: str) -> Any:
     if not isinstance(value, str):
         return value
     if not value.isascii() and (shown := value.encode(errors="replace").decode()) != value:
-        raise ValueError(f"config key {key} is not UTF-8: got {shown!r}, expected UTF-8; rename what it names")
+        raise UserError(f"config key {key} is not UTF-8: got {shown!r}, expected UTF-8; rename what it names")
     return os.path.expanduser(value) if value == "~" or (value.startswith("~") and "/" in value) else value
 
 
@@ -68,7 +69,7 @@ def _check_storable(key: str, value: Any) -> None:
     try:
         json.dumps(value)
     except (TypeError, ValueError):
-        raise ValueError(
+        raise UserError(
             f"wrong type for config key {key}: got {value!r}, expected numbers, texts, True, False, None, or sequences "
             f"and mappings of these; correct it"
         ) from None
@@ -103,12 +104,12 @@ def factory_of(package: str, section: str, settings: Mapping[str, Any], name_key
     """
     check_section(section, settings)
     if name_key not in settings:
-        raise ValueError(f"config section {section} has no {name_key}; expected the name of one of cellfx/{package}")
+        raise UserError(f"config section {section} has no {name_key}; expected the name of one of cellfx/{package}")
     name = settings[name_key]
     spec = importlib.util.find_spec(f"cellfx.{package}.{name}") if str(name).isidentifier() else None
     factory = getattr(importlib.import_module(f"cellfx.{package}.{name}"), name, None) if spec else None
     if factory is None:
-        raise ValueError(f"unknown {section}.{name_key} {name!r}; {nearest(name, _factories(package))}")
+        raise UserError(f"unknown {section}.{name_key} {name!r}; {nearest(name, _factories(package))}")
     return factory
 
 
@@ -169,15 +170,15 @@ def check_call(
     known = [name for name in parameters if name not in derived]
     for name in settings:
         if name in derived:
-            raise ValueError(
+            raise UserError(
                 f"config key {section}.{name} cannot be set: got {settings[name]!r}, expected no such key, because "
                 f"{derived[name]}; leave it out"
             )
         if name not in known:
-            raise ValueError(f"unknown config key {section}.{name}; {nearest(name, known)}")
+            raise UserError(f"unknown config key {section}.{name}; {nearest(name, known)}")
     missing = [name for name in known if parameters[name].default is inspect.Parameter.empty and name not in settings]
     if missing:
-        raise ValueError(f"config key {section}.{missing[0]} is missing; expected a value, it has no default")
+        raise UserError(f"config key {section}.{missing[0]} is missing; expected a value, it has no default")
     annotations = get_type_hints(factory, include_extras=True)
     for name, value in settings.items():
         check_value(f"{section}.{name}", value, annotations.get(name, Any))
@@ -186,7 +187,7 @@ def check_call(
 def check_section(name: str, section: Any) -> None:
     """Raises a ValueError for a section that is no mapping."""
     if not isinstance(section, Mapping):
-        raise ValueError(f"config section {name} is no section: got {section!r}, expected keys with values; correct it")
+        raise UserError(f"config section {name} is no section: got {section!r}, expected keys with values; correct it")
 
 
 def check_sections(settings: Mapping[str, Any]) -> None:
@@ -194,10 +195,10 @@ def check_sections(settings: Mapping[str, Any]) -> None:
     known = [*SECTIONS, *OPTIONAL_SECTIONS]
     for name in settings:
         if name not in known:
-            raise ValueError(f"unknown config section {name}; {nearest(name, known)}")
+            raise UserError(f"unknown config section {name}; {nearest(name, known)}")
     missing = [name for name in SECTIONS if name not in settings]
     if missing:
-        raise ValueError(f"config section {missing[0]} is missing; expected {', '.join(SECTIONS)}")
+        raise UserError(f"config section {missing[0]} is missing; expected {', '.join(SECTIONS)}")
     for name, section in settings.items():
         check_section(name, section)
 
@@ -230,7 +231,7 @@ def check_owner(workdir: Path, config: Config) -> None:
         moved = ""
         if set(keys) <= {"data.folder", "data.labels", "data.kept"}:
             moved = f"; if the same data was only moved, write its new place into {workdir / 'config.json'}"
-        raise ValueError(
+        raise UserError(
             f"{workdir} belongs to another config: got {'; '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}, "
             f"expected the config it was started with; choose another --workdir{moved}"
         )
@@ -263,7 +264,7 @@ def locked(workdir: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(
+            raise UserError(
                 f"{workdir} is in use: got a lock held by another process, expected none; wait for it, or choose "
                 f"another --workdir"
             ) from None
@@ -284,7 +285,7 @@ def read(workdir: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: got {error}, expected JSON; restore it or use a new workdir") from error
+        raise UserError(f"{path} is damaged: got {error}, expected JSON; restore it or use a new workdir") from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cellfx import text_tables
+from cellfx.errors import UserError
 from cellfx.text_tables import SEPARATORS, kind
 
 _HEAD = 512
@@ -31,12 +32,12 @@ def check(path: Path) -> None:
     if not head:
         raise text_tables.empty(f"{path} with 0 bytes")
     if head.startswith(b"version https://git-lfs"):
-        raise ValueError(
+        raise UserError(
             f"a pointer of Git LFS instead of a table: got {path} of {path.stat().st_size} bytes, expected the table "
             "that it stands for; run git lfs pull in the clone, or download the file itself"
         )
     if re.match(rb"\s*<(!doctype|html|head|\?xml|error)", head, re.IGNORECASE):
-        raise ValueError(
+        raise UserError(
             f"a web page instead of a table: got {path}, which begins with {head.split()[0].decode('latin-1')!r}, "
             "expected a table; open it to see what the server said, and download it again"
         )
@@ -45,7 +46,7 @@ def check(path: Path) -> None:
     elif kind(path) == ".parquet":
         _check_parquet(path, head)
     elif kind(path) in (".sqlite", ".sqlite3", ".db") and not head.startswith(b"SQLite format 3\0"):
-        raise ValueError(
+        raise UserError(
             f"no SQLite: got {path}, which begins with {head[:12]!r}, expected b'SQLite format 3'; name it as what it "
             "is, or write it again"
         )
@@ -85,12 +86,12 @@ def _check_parquet(path: Path, head: bytes) -> None:
         file.seek(max(path.stat().st_size - 4, 0))
         tail = file.read(4)
     if head[:4] != b"PAR1":
-        raise ValueError(
+        raise UserError(
             f"no Parquet: got {path}, which begins with {head[:12]!r}, expected b'PAR1'; name it as what it is, or "
             "write it again"
         )
     if tail != b"PAR1":
-        raise ValueError(
+        raise UserError(
             f"Parquet without its end: got {path} of {path.stat().st_size:,} bytes that do not end in b'PAR1'; the "
             "download or the program that wrote it was stopped: download or write it again"
         )
@@ -106,8 +107,8 @@ def _complaint(files: Iterable[Path], error: BaseException) -> ValueError:
         else:
             fault = None if len(files) > 1 and not _fails(file) else _unreadable(file, reason)
         if fault:
-            return ValueError(fault)
-    return ValueError(_unreadable(files[0] if files else Path(), reason))
+            return UserError(fault)
+    return UserError(_unreadable(files[0] if files else Path(), reason))
 
 
 def _unreadable(file: Path, reason: str) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cellfx.errors import UserError
+
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 """Endings of tables of text -> what stands between their columns."""
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -53,28 +55,28 @@ def check(path: Path) -> None:
         with opened(path) as file:
             first, second = file.readline(_LONGEST_NAMES), file.readline(_LONGEST_NAMES)
     except DAMAGED as error:
-        raise ValueError(_cut(path, error)) from error
+        raise UserError(_cut(path, error)) from error
     if not first:
         raise empty(f"nothing in {path}")
     if first.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in first:
-        raise ValueError(_no_text(path, first))
+        raise UserError(_no_text(path, first))
     if b"\r" in first.strip():
-        raise ValueError(
+        raise UserError(
             f"lines that end in a carriage return alone: got {path}, expected a line feed behind each; save it again"
         )
     for magic, what in _OTHERS.items():
         if first.startswith(magic):
-            raise ValueError(
+            raise UserError(
                 f"{what} instead of text: got {path}, expected fields between {_NAMES[separator]}; name it as what it "
                 "is, or save it again as text"
             )
     try:
         names, row = _fields(first, separator), _fields(second, separator)
     except (UnicodeDecodeError, csv.Error):
-        raise ValueError(find_fault(path) or _no_text(path, first)) from None
+        raise UserError(find_fault(path) or _no_text(path, first)) from None
     text = first.decode("utf-8-sig").strip()
     if wrong := _wrong_names(text, names, row, separator):
-        raise ValueError(f"{path}: {wrong}")
+        raise UserError(f"{path}: {wrong}")
 
 
 def find_fault(path: Path) -> str | None:
@@ -144,7 +146,7 @@ def count_blank(path: Path) -> int:
     counts = rows.select((~has_value()).sum().alias("blank"), pl.col(last).null_count().alias("ends"))
     blank, ends = counts.collect(engine="streaming").row(0)
     if ends > blank and (fault := find_fault(path)):
-        raise ValueError(fault)
+        raise UserError(fault)
     return blank
 
 
@@ -223,4 +225,4 @@ def _no_text(path: Path, head: bytes) -> str:
 
 def empty(got: str) -> ValueError:
     """What to say of a table without anything in it."""
-    return ValueError(f"an empty table: got {got}, expected a line of names and rows; write it again, or leave it out")
+    return UserError(f"an empty table: got {got}, expected a line of names and rows; write it again, or leave it out")

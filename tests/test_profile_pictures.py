@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from cellfx import profile_neighbours, profile_pictures
+from cellfx.errors import UserError
 from cellfx.profile_scores import Columns
 from cellfx.profiles.table import Profiles
 
@@ -253,3 +254,15 @@ def test_what_cannot_be_drawn_is_said_in_one_line(case):
         draw()
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_a_picture_is_left_out_as_a_defect_by_the_class_of_its_error(capsys):
+    def fail(error):
+        raise error
+
+    left_out = {}
+    profile_pictures.attempt(left_out, "map", fail, UserError("too few rows"))
+    profile_pictures.attempt(left_out, "plate", fail, ValueError("shapes: got 3, expected 4"))
+    assert left_out["map"] == "too few rows"
+    assert left_out["plate"] == "a defect of cellfx, please report it: ValueError: shapes: got 3, expected 4"
+    assert "Traceback" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellfx.analysis import norms
+from cellfx.errors import UserError
 from cellfx.types import Key
 
 Score = Callable[[jax.Array], jax.Array]
@@ -146,7 +147,7 @@ def accuracy_under_attack(
             x that are not finite or not within bounds.
     """
     if attack not in ATTACKS:
-        raise ValueError(f"unknown attack: got {attack!r}, expected one of {ATTACKS}; choose one of them")
+        raise UserError(f"unknown attack: got {attack!r}, expected one of {ATTACKS}; choose one of them")
     _check_examples(x, label, bounds)
     sizes = np.asarray(epsilons, np.float64)
     broken, right = np.zeros(len(label), bool), np.zeros(len(sizes))
@@ -221,24 +222,24 @@ def _within(point: jax.Array, x: jax.Array, epsilon: jax.Array, norm: str, bound
 
 def _check(epsilon: float, norm: str, num_steps: int, bounds: Bounds | None) -> None:
     if norm not in norms.NORMS:
-        raise ValueError(f"unknown norm of an attack: got {norm!r}, expected one of {norms.NORMS}; choose one of them")
+        raise UserError(f"unknown norm of an attack: got {norm!r}, expected one of {norms.NORMS}; choose one of them")
     if not (epsilon >= 0 and np.isfinite(epsilon)):
-        raise ValueError(f"no size of an attack: got epsilon={epsilon}, expected a number of 0 or more; correct it")
+        raise UserError(f"no size of an attack: got epsilon={epsilon}, expected a number of 0 or more; correct it")
     if num_steps < 1:
-        raise ValueError(f"an attack without a step: got num_steps={num_steps}, expected 1 or more; raise it")
+        raise UserError(f"an attack without a step: got num_steps={num_steps}, expected 1 or more; raise it")
     if bounds is not None and not bounds[0] < bounds[1]:
-        raise ValueError(f"bounds in the wrong order: got {bounds}, expected a smaller and a larger value; swap them")
+        raise UserError(f"bounds in the wrong order: got {bounds}, expected a smaller and a larger value; swap them")
 
 
 def _check_examples(x: np.ndarray, label: np.ndarray, bounds: Bounds | None) -> None:
     if not len(label) or len(x) != len(label):
-        raise ValueError(
+        raise UserError(
             f"examples to attack and labels do not belong together: got {len(x)} and {len(label)}, expected as many of "
             f"both and at least one; hand in the labels of the examples"
         )
     low, high = (-np.inf, np.inf) if bounds is None else bounds
     if not np.isfinite(x).all() or np.min(x) < low or np.max(x) > high:
-        raise ValueError(
+        raise UserError(
             f"values that no attack can start from: got {np.min(x)} to {np.max(x)}, expected finite numbers"
             f"{'' if bounds is None else f' of {low} to {high}'}; correct the images or latents"
         )

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 _BLOCK, _REACH = 4096, 4.0
 _MIN_POINTS = 16
 
@@ -75,23 +77,23 @@ def _density(values: np.ndarray, width: float, grid: np.ndarray) -> np.ndarray:
 
 def _check(codes: np.ndarray, labels: np.ndarray, num_points: int, num_classes: int | None) -> int:
     if codes.ndim != 2 or labels.shape != codes.shape[:1] or not len(codes):
-        raise ValueError(
+        raise UserError(
             f"codes and labels do not belong together: got shapes {codes.shape} and {labels.shape}, expected (N, L) "
             "and (N,) with N of 1 or more; encode the labelled examples"
         )
     if not np.isfinite(codes).all():
-        raise ValueError(
+        raise UserError(
             f"codes that are no numbers: got {int(np.sum(~np.isfinite(codes)))} infinite or undefined latents, "
             "expected finite ones; train the encoder anew"
         )
     if num_points < _MIN_POINTS:
-        raise ValueError(
+        raise UserError(
             f"too few points for a density: got num_points={num_points}, expected {_MIN_POINTS} or more; raise "
             "num_points"
         )
     num_classes = int(labels.max()) + 1 if num_classes is None else num_classes
     if labels.min() < 0 or labels.max() >= num_classes:
-        raise ValueError(
+        raise UserError(
             f"labels beyond the classes: got {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}; give "
             "num_classes or number the classes from 0"
         )

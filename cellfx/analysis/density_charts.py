@@ -7,6 +7,7 @@ import numpy as np
 
 from cellfx.analysis.density import Densities
 from cellfx.analysis.figures import CLASS_COLOURS, FADED, LABEL_POINTS, MUTED, TEXT_POINTS, canvas, place, style
+from cellfx.errors import UserError
 
 WIDTH, COLUMNS, ROW = 7.0, 4, 1.08
 LETTER, LINE = 0.068, 0.175
@@ -33,7 +34,7 @@ def density_grid(densities: Densities, class_names: Sequence[str], latent_names:
     num_classes, num_latents = densities.density.shape[:2]
     names = [f"z{latent}" for latent in range(num_latents)] if latent_names is None else latent_names
     if len(class_names) != num_classes or len(names) != num_latents:
-        raise ValueError(
+        raise UserError(
             f"names do not fit the densities: got {len(class_names)} classes and {len(names)} latents, expected "
             f"{num_classes} and {num_latents}; name every one"
         )

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 Protocol = dict[str, Any]
 """How a score was measured: name of a choice -> what was chosen, fit for a table."""
 
@@ -26,16 +28,16 @@ def prepare(
         ValueError: shapes do not fit, no factor varies, or a continuous factor comes without ``factor_bins``.
     """
     if code_kind not in ("mean", "sampled"):
-        raise ValueError(
+        raise UserError(
             f"unknown kind of codes: got {code_kind!r}, expected 'mean' or 'sampled'; say which one was measured"
         )
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or len(codes) < 2:
-        raise ValueError(
+        raise UserError(
             f"codes and factors do not belong together: got {codes.shape} and {factors.shape}, expected (N, L) and "
             "(N, F) with N >= 2; encode the examples whose factors are given"
         )
     if np.all(np.ptp(factors, axis=0) == 0):
-        raise ValueError(
+        raise UserError(
             f"no factor varies: got {factors.shape[1]} factors with one value each, expected at least one with two; "
             "measure on data whose factors differ"
         )
@@ -60,7 +62,7 @@ def _classes(column: np.ndarray, factor_bins: int | None) -> np.ndarray:
         edges = np.quantile(column, np.linspace(0, 1, factor_bins + 1)[1:-1])
         return np.searchsorted(edges, column, side="right")
     if len(values) > max(len(column) // 10, 2):
-        raise ValueError(
+        raise UserError(
             f"a factor is continuous: got {len(values)} values in {len(column)} examples, expected at least 10 "
             "examples per value; set factor_bins or measure on more examples"
         )

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 
 class KernelDistance(NamedTuple):
     """Squared distance of two distributions.
@@ -64,10 +66,10 @@ def kernel_distance(
     """
     real, fake = _standardise(real, {"generated": fake})
     if num_subsets < 1:
-        raise ValueError(f"nothing to average: got num_subsets={num_subsets}, expected 1 or more; raise num_subsets")
+        raise UserError(f"nothing to average: got num_subsets={num_subsets}, expected 1 or more; raise num_subsets")
     fewest = min(len(real), len(fake))
     if not 2 <= subset_size <= fewest:
-        raise ValueError(
+        raise UserError(
             f"subset_size out of range: got {subset_size} and features of {len(real)} real and {len(fake)} generated "
             f"images, expected 2 to {fewest}; change subset_size or take more images"
         )
@@ -93,11 +95,11 @@ def leakage(train: np.ndarray, fake: np.ndarray, held_out: np.ndarray, block_siz
             are training images.
     """
     if block_size < 1:
-        raise ValueError(f"nothing to compare at once: got block_size={block_size}, expected 1 or more; raise it")
+        raise UserError(f"nothing to compare at once: got block_size={block_size}, expected 1 or more; raise it")
     train, fake, held_out = _standardise(train, {"generated": fake, "held-out": held_out})
     near, usual = (_nearest(z, train, block_size) for z in (fake, held_out))
     if np.median(usual) == 0:
-        raise ValueError(
+        raise UserError(
             f"held-out images are copies of training images: got {np.mean(usual == 0):.0%} at distance 0, expected "
             "images that were not trained on; split the data anew"
         )
@@ -131,12 +133,12 @@ def _standardise(real: np.ndarray, others: dict[str, np.ndarray]) -> list[np.nda
     features |= {name: np.asarray(z, np.float64) for name, z in others.items()}
     for name, z in features.items():
         if z.ndim != 2 or not len(z) or z.shape[1:] != features["real"].shape[1:] or not z.shape[1]:
-            raise ValueError(
+            raise UserError(
                 f"features that cannot be compared: got shape {z.shape} of {name} and {features['real'].shape} of real "
                 "images, expected (M, D) and (N, D); take both from the same network"
             )
         if not np.isfinite(z).all():
-            raise ValueError(
+            raise UserError(
                 f"features that are no numbers: got {int(np.sum(~np.isfinite(z)))} undefined or infinite ones of "
                 f"{name} images, expected finite ones; look at these images"
             )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cellfx.analysis.latents import Decode
+from cellfx.errors import UserError
 
 Path = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """(start (P, L), end (P, L), fractions (S,)) -> codes (P, S, L)."""
@@ -54,12 +55,12 @@ def interpolate(
     """
     start, end = np.asarray(start, np.float32), np.asarray(end, np.float32)
     if start.ndim != 2 or start.shape != end.shape:
-        raise ValueError(
+        raise UserError(
             f"codes to interpolate do not form pairs: got {start.shape} and {end.shape}, expected (P, L) twice; "
             "give a single pair as z[None]"
         )
     if num_steps < 2:
-        raise ValueError(
+        raise UserError(
             f"an interpolation needs both its ends: got num_steps={num_steps}, expected 2 or more; raise num_steps"
         )
     codes = path(start, end, np.linspace(0, 1, num_steps, dtype=np.float32)).astype(np.float32)

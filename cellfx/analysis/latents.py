@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 Encode = Callable[[Any], tuple[Any, Any]]
 """x (B, H, W, C) float32 in [0, 1] -> (mean (B, L), logvar (B, L)); already closed over its parameters."""
 
@@ -47,7 +49,7 @@ def encode_batches(encode: Encode, batches: Iterable[Mapping[str, np.ndarray]]) 
     for batch in batches:
         image = batch["image"]
         if np.issubdtype(image.dtype, np.integer):
-            raise ValueError(
+            raise UserError(
                 f"images to encode hold stored pixels: got {image.dtype}, expected float32 in [0, 1]; "
                 "convert them with cellfx.data.source.to_float"
             )
@@ -57,7 +59,7 @@ def encode_batches(encode: Encode, batches: Iterable[Mapping[str, np.ndarray]]) 
         for name, values in {"mean": mean, "logvar": logvar, **kept}.items():
             columns.setdefault(name, []).append(np.asarray(values)[real])
     if sum(len(part) for part in columns.get("mean", [])) == 0:
-        raise ValueError("nothing to encode: got no example, expected at least one; check the split that was chosen")
+        raise UserError("nothing to encode: got no example, expected at least one; check the split that was chosen")
     return Latents(**{name: np.concatenate(parts) for name, parts in columns.items()})
 
 

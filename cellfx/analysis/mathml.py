@@ -9,6 +9,8 @@ up in the short lists below, and the page gets what was understood. So nothing t
 import html
 from xml.etree import ElementTree
 
+from cellfx.errors import UserError
+
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 TOKENS = frozenset(("mi", "mn", "mo", "ms", "mtext"))
 NUM_CHILDREN = {"mfrac": 2, "mroot": 2, "msub": 2, "msup": 2, "msubsup": 3, "mover": 2, "munder": 2, "munderover": 3}
@@ -33,15 +35,15 @@ def to_math(markup: str, display: bool = True) -> str:
         ValueError: the markup is not XML, or holds anything but mathematics.
     """
     if "<!" in markup or "<?" in markup:
-        raise ValueError(_wrong("a declaration or comment", markup, "leave it out"))
+        raise UserError(_wrong("a declaration or comment", markup, "leave it out"))
     try:
         root = ElementTree.fromstring(f'<mrow xmlns="{NAMESPACE}">{markup}</mrow>')
     except ElementTree.ParseError as error:
-        raise ValueError(_wrong(f"no well-formed XML ({error})", markup, "close every element")) from None
+        raise UserError(_wrong(f"no well-formed XML ({error})", markup, "close every element")) from None
     if len(root) == 1 and _name(root[0], markup) == "math" and not (root.text or root[0].tail or "").strip():
         root = root[0]
     if not len(root):
-        raise ValueError(_wrong("no element", markup, "give at least one, such as <mi>z</mi>"))
+        raise UserError(_wrong("no element", markup, "give at least one, such as <mi>z</mi>"))
     _no_text(root, markup)
     inner = "".join(_element(child, markup) for child in root)
     style = ' display="block"' if display else ""
@@ -52,13 +54,13 @@ def _element(element: ElementTree.Element, markup: str) -> str:
     name = _name(element, markup)
     if name not in TOKENS and name not in GROUPS:
         known = ", ".join(sorted(TOKENS | GROUPS))
-        raise ValueError(_wrong(f"the element <{name}>", markup, f"use only {known}"))
+        raise UserError(_wrong(f"the element <{name}>", markup, f"use only {known}"))
     unknown = sorted(set(element.attrib) - ATTRIBUTES)
     if unknown:
-        raise ValueError(_wrong(f"the attribute {unknown[0]!r} of <{name}>", markup, "leave it out"))
+        raise UserError(_wrong(f"the attribute {unknown[0]!r} of <{name}>", markup, "leave it out"))
     expected = 0 if name in TOKENS else NUM_CHILDREN.get(name, len(element))
     if len(element) != expected:
-        raise ValueError(_wrong(f"<{name}> around {len(element)} elements", markup, f"give it {expected}"))
+        raise UserError(_wrong(f"<{name}> around {len(element)} elements", markup, f"give it {expected}"))
     if name not in TOKENS:
         _no_text(element, markup)
     settings = "".join(f' {key}="{_escape(value)}"' for key, value in element.attrib.items())
@@ -70,14 +72,14 @@ def _element(element: ElementTree.Element, markup: str) -> str:
 def _name(element: ElementTree.Element, markup: str) -> str:
     space, _, name = element.tag.rpartition("}")
     if space != "{" + NAMESPACE:
-        raise ValueError(_wrong(f"the element <{name}> of another language", markup, f"use the namespace {NAMESPACE}"))
+        raise UserError(_wrong(f"the element <{name}> of another language", markup, f"use the namespace {NAMESPACE}"))
     return name
 
 
 def _no_text(element: ElementTree.Element, markup: str) -> None:
     loose = [text.strip() for text in (element.text, *(child.tail for child in element)) if text and text.strip()]
     if loose:
-        raise ValueError(_wrong(f"the bare text {loose[0][:40]!r}", markup, "put it into <mi>, <mn>, <mo> or <mtext>"))
+        raise UserError(_wrong(f"the bare text {loose[0][:40]!r}", markup, "put it into <mi>, <mn>, <mo> or <mtext>"))
 
 
 def _wrong(found: str, markup: str, advice: str) -> str:

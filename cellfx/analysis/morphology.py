@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 FIELD_PX = 64.0
 """Width of the field of view, in which lengths and areas are given; the unit of the synthetic cells."""
 
@@ -55,7 +57,7 @@ def measure(images: np.ndarray, field_px: float = FIELD_PX, min_contrast: float 
         ValueError: images of another shape, or smaller than 8 x 8.
     """
     if np.ndim(images) != 4 or min(images.shape[1:3]) < 8 or not len(images):
-        raise ValueError(
+        raise UserError(
             f"images that cannot be measured: got shape {np.shape(images)}, expected (N, H, W, C) with N of 1 or more "
             "and H and W of 8 or more; give images of whole cells"
         )
@@ -117,14 +119,14 @@ def spread_ratio(real: np.ndarray, fake: np.ndarray) -> float:
     """
     for name, values in (("real", real), ("generated", fake)):
         if np.ndim(values) != 1 or not len(values) or not np.isfinite(values).all():
-            raise ValueError(
+            raise UserError(
                 f"no spread of {name} values: got shape {np.shape(values)} with "
                 f"{int(np.sum(~np.isfinite(values)))} that are not finite, expected (N,) finite numbers, N of 1 or "
                 "more; leave out images in which nothing was found"
             )
     spread = [float(np.subtract(*np.quantile(values, [0.95, 0.05]))) for values in (real, fake)]
     if spread[0] == 0:
-        raise ValueError(
+        raise UserError(
             f"real images without variety: got {len(real)} values of which nine in ten equal {np.median(real):g}, "
             "expected some that differ; leave this factor out or take more images"
         )

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 DEFOCUS_PX = 4.0
 
 
@@ -54,7 +56,7 @@ def out_of_focus(images: np.ndarray, defocus_px: float = DEFOCUS_PX) -> np.ndarr
         ValueError: the width is not positive.
     """
     if not defocus_px > 0:
-        raise ValueError(
+        raise UserError(
             f"defocus_px is no width: got {defocus_px}, expected a number of pixels above 0; raise defocus_px"
         )
     from scipy.ndimage import gaussian_filter
@@ -85,18 +87,18 @@ def placed(codes: np.ndarray, training_codes: np.ndarray) -> Placed:
     """
     codes, known = np.asarray(codes, np.float64), np.asarray(training_codes, np.float64)
     if codes.ndim != 2 or known.ndim != 2 or codes.shape[1] != known.shape[1] or not len(known):
-        raise ValueError(
+        raise UserError(
             f"codes that cannot be compared: got shapes {codes.shape} and {known.shape} of the training codes, "
             f"expected (n, L) and (N, L) with N of 1 or more; encode both with the same model"
         )
     if not (np.isfinite(codes).all() and np.isfinite(known).all()):
-        raise ValueError(
+        raise UserError(
             "codes that are no numbers: got infinite or undefined latents, expected finite ones; train the encoder anew"
         )
     spread = known.std(axis=0)
     constant = np.flatnonzero(spread == 0)
     if len(constant):
-        raise ValueError(
+        raise UserError(
             f"constant latents: got the same value of z{constant[0]} for all {len(known)} training images, expected "
             f"latents that vary; leave it out"
         )

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 HEADS = ("logistic", "mlp", "mlp2", "svm")
 NUM_NETWORKS = 5
 
@@ -94,7 +96,7 @@ def cross_probe(codes: np.ndarray, labels: np.ndarray, folds: np.ndarray, head: 
     """
     codes, names = _as_views(codes), np.unique(folds)
     if len(names) < 2:
-        raise ValueError(
+        raise UserError(
             f"cross-validation has nothing to train on: got {len(names)} fold, expected 2 or more; make the folds with "
             "cellfx.data.splits"
         )
@@ -167,16 +169,16 @@ def _check(
     train_codes: np.ndarray, train_labels: np.ndarray, test_codes: np.ndarray, test_labels: np.ndarray, head: str
 ) -> None:
     if head not in HEADS:
-        raise ValueError(f"unknown head: got {head!r}, expected one of {HEADS}; choose one of them")
+        raise UserError(f"unknown head: got {head!r}, expected one of {HEADS}; choose one of them")
     for name, codes, labels in (("training", train_codes, train_labels), ("test", test_codes, test_labels)):
         if codes.shape[1] != len(labels) or len(labels) == 0:
-            raise ValueError(
+            raise UserError(
                 f"{name} codes and labels do not belong together: got {codes.shape[1]} codes and {len(labels)} labels, "
                 "expected as many of both and at least one; encode the labelled examples"
             )
     seen = np.unique(train_labels)
     if len(seen) < 2 or not np.array_equal(seen, np.arange(len(seen))) or np.max(test_labels) >= len(seen):
-        raise ValueError(
+        raise UserError(
             f"training must see every class: got training classes {seen.tolist()} and test classes "
             f"{np.unique(test_labels).tolist()}, expected 0, 1, ... without gaps; number the classes anew or choose "
             "other folds"

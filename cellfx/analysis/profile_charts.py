@@ -18,6 +18,7 @@ from cellfx.analysis.figures import (
     place,
     style,
 )
+from cellfx.errors import UserError
 
 WIDTH, HEIGHT = 7.0, 2.6
 ROWS, COLUMNS = 32, 48
@@ -139,7 +140,7 @@ def plate_grid(wells: Sequence[str], values: np.ndarray) -> np.ndarray:
     """
     found = [well_place(name) for name in wells]
     if None in found:
-        raise ValueError(
+        raise UserError(
             f"no name of a well: got {wells[found.index(None)]!r}, expected such as B07; correct the column of wells"
         )
     places = np.array(found).reshape(-1, 2)

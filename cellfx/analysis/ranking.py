@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellfx.analysis.factors import rank_correlation, standardise
+from cellfx.errors import UserError
 
 VARIANTS = ("spearman", "lasso")
 
@@ -106,15 +107,15 @@ def _strength(similarity: np.ndarray) -> np.ndarray:
 
 def _check(codes: Sequence[np.ndarray], kls: Sequence[np.ndarray], variant: str) -> None:
     if variant not in VARIANTS:
-        raise ValueError(f"unknown variant of UDR: got {variant!r}, expected one of {VARIANTS}; choose one of them")
+        raise UserError(f"unknown variant of UDR: got {variant!r}, expected one of {VARIANTS}; choose one of them")
     if len(codes) < 2 or len(codes) != len(kls):
-        raise ValueError(
+        raise UserError(
             f"UDR compares models with each other: got codes of {len(codes)} and divergences of {len(kls)} models, "
             "expected the same number, 2 or more; train further seeds"
         )
     shapes = [(z.shape, np.shape(kl)) for z, kl in zip(codes, kls, strict=True)]
     if any(len(z) != len(codes[0]) or np.shape(kl) != z.shape[1:] for z, kl in zip(codes, kls, strict=True)):
-        raise ValueError(
+        raise UserError(
             f"codes do not belong together: got (codes, divergences) of shapes {shapes}, expected (N, L) and (L,) with "
             "one N; encode the same images with every model"
         )

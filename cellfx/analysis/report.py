@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from cellfx.analysis.mathml import to_math
 from cellfx.analysis.page_style import STYLE
+from cellfx.errors import UserError
 
 
 class Card(NamedTuple):
@@ -208,7 +209,7 @@ def _source(part: Picture | Formula | Table) -> str:
 def _table(table: Table) -> str:
     wrong = [row for row in table.rows if len(row) != len(table.columns)]
     if wrong:
-        raise ValueError(
+        raise UserError(
             f"a row does not fit its table: got {len(wrong[0])} values, expected {len(table.columns)} for the columns "
             f"{list(table.columns)}; give one value per column"
         )

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 C_VALUES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Inverse strengths of the penalty that ``pixel_regression`` chooses from, for standardised pixels."""
 
@@ -84,7 +86,7 @@ def threshold_for(curve: Roc, max_false_positive_rate: float) -> float:
         ValueError: the rate is not in [0, 1].
     """
     if not 0 <= max_false_positive_rate <= 1:
-        raise ValueError(
+        raise UserError(
             f"max_false_positive_rate is no rate: got {max_false_positive_rate}, expected a number in [0, 1]; 0.03 "
             "lets through 3 of 100 unusable images"
         )
@@ -106,7 +108,7 @@ def judge_screen(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Sc
     scores = _check_scores(scores)
     labels = check_labels(labels, len(scores))
     if np.isnan(threshold):
-        raise ValueError(
+        raise UserError(
             f"threshold is no number: got {threshold}, expected a score or infinity; take one from threshold_for"
         )
     confusion = np.bincount(2 * labels + (scores >= threshold), minlength=4).reshape(2, 2)
@@ -163,13 +165,13 @@ def check_labels(labels: np.ndarray, num_images: int) -> np.ndarray:
     """
     labels = np.asarray(labels)
     if labels.shape != (num_images,):
-        raise ValueError(
+        raise UserError(
             f"labels and images do not belong together: got labels of shape {labels.shape} for {num_images} images, "
             f"expected ({num_images},); give one label per image"
         )
     kinds = np.unique(labels)
     if not np.array_equal(kinds, [0, 1]):
-        raise ValueError(
+        raise UserError(
             f"labels must name usable and unusable images: got the labels {kinds[:5].tolist()}, expected both True "
             "and False; label some images of each kind"
         )
@@ -179,7 +181,7 @@ def check_labels(labels: np.ndarray, num_images: int) -> np.ndarray:
 def _check_scores(scores: np.ndarray) -> np.ndarray:
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 1 or not np.isfinite(scores).all():
-        raise ValueError(
+        raise UserError(
             f"scores that are none: got shape {scores.shape} with {int(np.sum(~np.isfinite(scores)))} that are not "
             "finite, expected (N,) finite numbers; train the filter anew"
         )
@@ -212,17 +214,17 @@ def _regress(train: np.ndarray, labels: np.ndarray, test: np.ndarray, c: float) 
 
 def _check_images(train: np.ndarray, labels: np.ndarray, test: np.ndarray, c_values: Sequence[float]) -> None:
     if np.ndim(train) != 4 or np.ndim(test) != 4 or train.shape[1:] != test.shape[1:] or not len(test):
-        raise ValueError(
+        raise UserError(
             f"images that cannot be compared: got shapes {np.shape(train)} to train on and {np.shape(test)} to test, "
             "expected (N, H, W, C) and (M, H, W, C) with M of 1 or more; bring them to one size"
         )
     counts = np.bincount(labels, minlength=2)
     if min(counts) < 2:
-        raise ValueError(
+        raise UserError(
             f"too few images to learn from: got {counts[1]} usable and {counts[0]} unusable, expected 2 or more of "
             "each; label more images"
         )
     if not c_values or not all(0 < c < np.inf for c in c_values):
-        raise ValueError(
+        raise UserError(
             f"c_values are no penalties: got {tuple(c_values)}, expected one positive number or more; keep the default"
         )

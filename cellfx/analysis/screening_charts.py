@@ -19,6 +19,7 @@ from cellfx.analysis.figures import (
     style,
 )
 from cellfx.analysis.screening import Roc
+from cellfx.errors import UserError
 
 SIDE = 2.45
 FEW = 0.1
@@ -85,7 +86,7 @@ def screened(groups: Mapping[str, np.ndarray], note: str = "", columns: int = 10
     """
     filled = {name: images for name, images in groups.items() if len(images)}
     if not filled:
-        raise ValueError(
+        raise UserError(
             f"nothing to show: got no image in any of the groups {list(groups)}, expected one or more; screen some "
             "images first"
         )

@@ -6,6 +6,7 @@ import numpy as np
 
 from cellfx.analysis.morphology import MIN_CONTRAST, NUM_DEVIATIONS, border_level, label_pieces
 from cellfx.analysis.screening import check_labels
+from cellfx.errors import UserError
 
 _BLOCK, _SIDES = 1024, ("left", "right")
 
@@ -47,10 +48,10 @@ def fit_size_gate(sizes: np.ndarray, labels: np.ndarray, num_values: int = 16) -
     sizes = _check_sizes(sizes)
     labels = check_labels(labels, len(sizes))
     if num_values < 2:
-        raise ValueError(f"num_values makes no grid: got {num_values}, expected 2 or more; raise num_values")
+        raise UserError(f"num_values makes no grid: got {num_values}, expected 2 or more; raise num_values")
     shown = np.all(sizes > 0, axis=1)
     if not shown.any():
-        raise ValueError(
+        raise UserError(
             f"nothing to fit a size gate to: got {len(sizes)} images without anything in them, expected some with an "
             "object; lower min_contrast of extent"
         )
@@ -114,7 +115,7 @@ def extent(
         ValueError: images of another shape.
     """
     if np.ndim(images) != 4 or min(images.shape[1:3]) < 3:
-        raise ValueError(
+        raise UserError(
             f"images without a border and a middle: got shape {np.shape(images)}, expected (N, H, W, C) with H and W "
             "of 3 or more; give whole images"
         )
@@ -165,7 +166,7 @@ def _within(cells: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 def _check_sizes(sizes: np.ndarray) -> np.ndarray:
     sizes = np.asarray(sizes, np.float64)
     if sizes.ndim != 2 or sizes.shape[1] != 2 or not (np.isfinite(sizes) & (sizes >= 0)).all():
-        raise ValueError(
+        raise UserError(
             f"sizes that are none: got shape {sizes.shape} with "
             f"{int(np.sum(~(np.isfinite(sizes) & (sizes >= 0))))} negative or undefined numbers, expected (N, 2) rows "
             "and columns of 0 or more; take them from extent or from the files' own sizes"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellfx.analysis.figures import ACCENT, INK, LABEL_POINTS, MUTED, PAPER, TEXT_POINTS, canvas, place, style
+from cellfx.errors import UserError
 from cellfx.sparsity.compact import Compact
 
 WIDTH = 7.0
@@ -147,7 +148,7 @@ def _kernels(network: Compact, input_names: Sequence[str], class_names: Sequence
     kernels = [np.asarray(kernel, np.float64) for kernel, _ in network.layers]
     expected = (len(network.inputs), kernels[-1].shape[1])
     if (len(input_names), len(class_names)) != expected:
-        raise ValueError(
+        raise UserError(
             f"names do not fit the network: got {len(input_names)} for inputs and {len(class_names)} for classes, "
             f"expected {expected[0]} and {expected[1]}; give one name for each"
         )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cellfx.analysis.factors import rank_correlation
+from cellfx.errors import UserError
 
 
 class Explained(NamedTuple):
@@ -52,7 +53,7 @@ class Comparison:
         target, predicted = np.asarray(target, np.float64), np.asarray(predicted, np.float64)
         expected = target.shape if self._origin is None else (len(target), *self._origin.shape)
         if not predicted.shape == target.shape == expected or target.ndim != 4:
-            raise ValueError(
+            raise UserError(
                 f"channels and their prediction do not belong together: got {target.shape} and {predicted.shape}, "
                 f"expected (B, H, W, C') twice, of one size throughout; compare the channels that were predicted"
             )
@@ -79,7 +80,7 @@ class Comparison:
         """
         count = sum(len(totals) for totals, _ in self._totals)
         if not count or (label is not None and len(label) != count):
-            raise ValueError(
+            raise UserError(
                 f"nothing to compare: got {count} images{'' if label is None else f' and {len(label)} labels'}, "
                 f"expected one or more images and as many labels; check the split that was chosen"
             )

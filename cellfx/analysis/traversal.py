@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cellfx.analysis.latents import Decode
+from cellfx.errors import UserError
 
 
 def prior_values(num_latents: int, num_steps: int = 9, extent: float = 2.0) -> np.ndarray:
@@ -37,7 +38,7 @@ def data_values(mean: np.ndarray, num_steps: int = 9, low: float = 0.02, high: f
         ValueError: the quantiles are not 0 <= low < high <= 1.
     """
     if not 0 <= low < high <= 1:
-        raise ValueError(
+        raise UserError(
             f"quantiles of a traversal are out of order: got low={low} and high={high}, "
             "expected 0 <= low < high <= 1; give the smaller one first"
         )
@@ -64,13 +65,13 @@ def traverse(
     """
     code, values = np.asarray(code, np.float32), np.asarray(values, np.float32)
     if code.ndim != 1 or values.ndim != 2 or len(values) != len(code):
-        raise ValueError(
+        raise UserError(
             f"traversal values do not fit the code: got values {values.shape} for a code {code.shape}, expected "
             "(L, S) for (L,); make them with prior_values or data_values"
         )
     rows = np.arange(len(code)) if latents is None else np.asarray(latents, np.int64)
     if rows.size == 0 or rows.min() < 0 or rows.max() >= len(code):
-        raise ValueError(
+        raise UserError(
             f"latents to traverse do not exist: got {rows.tolist()}, expected at least one of 0..{len(code) - 1}; "
             "take them from active_latents"
         )

@@ -178,14 +178,25 @@ def _help(text: str, values: flags.FlagValues) -> str:
 
 def _is_users(error: Exception) -> bool:
     missing = isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("cellfx")
-    return isinstance(error, _USER_ERRORS) or missing or "RESOURCE_EXHAUSTED" in str(error)
+    return isinstance(error, _USER_ERRORS) or missing or _is_memory(error)
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether memory ran out, of a device or of the machine, by the class of the error alone.
+
+    JAX, which may be absent, has one class for all that goes wrong on a device: its message begins with a status code.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    of_jax = "JaxRuntimeError" in names and str(error).startswith("RESOURCE_EXHAUSTED")
+    return of_jax or "ResourceExhaustedError" in names or isinstance(error, MemoryError)
 
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"the package {error.name} is missing here; pip install {error.name}, or start through bin/"
-    if "RESOURCE_EXHAUSTED" in str(error):
-        return "the device's memory ran out; make input.batch_size smaller, or use input.pipeline=pipeline"
+    if _is_memory(error):
+        where = "machine" if isinstance(error, MemoryError) else "device"
+        return f"the {where}'s memory ran out; make input.batch_size smaller, or use input.pipeline=pipeline"
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror

@@ -13,6 +13,7 @@ import numpy as np
 from cellfx.data.decoded import Decoded, RefusedImageError, turned
 from cellfx.data.flat_files import decode_photo, decode_png
 from cellfx.data.tiff_files import decode_tiff
+from cellfx.errors import UserError
 
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WebP"}
 SUFFIXES = (".png", ".tif", ".tiff", *_FORMATS)
@@ -21,7 +22,7 @@ _CHANNEL_AXES = "CSQI"  # C and S are channels and color samples; Q and I are pa
 _ROUNDING = 1e-6  # that scaling leaves of floating-point pixels outside [0, 1]
 
 
-class UnreadableImageError(ValueError):
+class UnreadableImageError(UserError):
     """An image file that cannot be decoded, or not wholly."""
 
 

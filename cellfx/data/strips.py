@@ -7,6 +7,7 @@ import numpy as np
 
 from cellfx.data.image_files import fit, read_planes
 from cellfx.data.intensity import channel_limits, rescale
+from cellfx.errors import UserError
 
 
 def read_strips(files: Mapping[str, Sequence[str]], root: Path | str, image_size: int = 64) -> dict[str, np.ndarray]:
@@ -28,7 +29,7 @@ def read_strips(files: Mapping[str, Sequence[str]], root: Path | str, image_size
     every = [image for some in images.values() for image in some]
     kinds = sorted({f"{image.shape[-1]} channels of {image.dtype}" for image in every})
     if len(kinds) > 1:
-        raise ValueError(
+        raise UserError(
             f"images that cannot be shown side by side: got {kinds[0]} and {kinds[1]} in {root}, expected the same of "
             "all; convert some"
         )
@@ -41,7 +42,7 @@ def read_strips(files: Mapping[str, Sequence[str]], root: Path | str, image_size
 
 def _read(root: Path, path: str, image_size: int) -> np.ndarray:
     if not (root / path).resolve().is_relative_to(root.resolve()):
-        raise ValueError(
+        raise UserError(
             f"an image out of its folder: got {path!r}, expected a path inside of {root}; correct the table or the root"
         )
     return fit(read_planes(root / path).pixels, image_size)

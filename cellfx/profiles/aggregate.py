@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles import plate_identity
 from cellfx.profiles.table import METADATA, Profiles, from_frame, split_columns, to_frame
 from cellfx.profiles.text_values import no_number, number, text_in_feature
@@ -84,7 +85,7 @@ def aggregate_lazily(
     by = _by(by, list(others.values()))
     _check(by, method, list(others.values()))
     if budget_bytes < _BYTES_PER_VALUE:
-        raise ValueError(
+        raise UserError(
             f"no memory to work with: got budget_bytes={budget_bytes}, expected {_BYTES_PER_VALUE} or more, better "
             "some millions; raise budget_bytes"
         )
@@ -188,15 +189,15 @@ def _by(by: Sequence[str] | None, columns: Sequence[str]) -> Sequence[str]:
 
 def _check(by: Sequence[str], method: str, columns: Sequence[str]) -> None:
     if method not in METHODS:
-        raise ValueError(f"unknown method: got {method!r}, expected one of {', '.join(METHODS)}; choose one of them")
+        raise UserError(f"unknown method: got {method!r}, expected one of {', '.join(METHODS)}; choose one of them")
     if not by or isinstance(by, str):
-        raise ValueError(
+        raise UserError(
             f"nothing to group by: got {by!r}, expected a list of one metadata column or more; name them, for instance "
             f"{WELL}"
         )
     unknown = [name for name in by if name not in columns or name == COUNT]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"cannot group by {unknown[0]!r}: got the metadata {', '.join(columns[:8])}, expected it to be there and "
             "to be no count; correct the name, or annotate the profiles first"
         )

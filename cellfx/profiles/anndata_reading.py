@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.table import METADATA
 
 INDEX = f"{METADATA}Index"
@@ -35,7 +36,7 @@ def read_h5ad(path: Path) -> pl.DataFrame:
         with h5py.File(path) as file:
             return _table(file, path)
     except OSError as error:
-        raise ValueError(f"no AnnData: got {path} ({error}), expected an HDF5 file; write it again") from error
+        raise UserError(f"no AnnData: got {path} ({error}), expected an HDF5 file; write it again") from error
 
 
 def read_zarr(path: Path) -> pl.DataFrame:
@@ -47,21 +48,21 @@ def read_zarr(path: Path) -> pl.DataFrame:
     try:
         import zarr
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"cannot read {path}: got no package zarr, expected it to be installed; pip install zarr, or write .h5ad"
         ) from error
     _check_not_pickled(path)
     try:
         group = zarr.open_group(path, mode="r")
     except (FileNotFoundError, KeyError, zarr.errors.GroupNotFoundError) as error:
-        raise ValueError(f"no AnnData: got {path}, expected a zarr group; write it again") from error
+        raise UserError(f"no AnnData: got {path}, expected a zarr group; write it again") from error
     return _table(group, path)
 
 
 def _table(file: Any, path: Path) -> pl.DataFrame:
     missing = [name for name in ("X", "obs", "var") if name not in file]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"no AnnData: got {path} without {', '.join(missing)}, expected X, obs and var; write it with AnnData"
         )
     matrix, obs, var = _matrix(file["X"], path), _frame(file["obs"], path), _frame(file["var"], path)
@@ -69,7 +70,7 @@ def _table(file: Any, path: Path) -> pl.DataFrame:
     features = {name: matrix[:, i] for i, name in enumerate(names)}
     metadata = {name if name.startswith(METADATA) else METADATA + name: column for name, column in obs.items()}
     if len(features) != matrix.shape[1] or len(metadata) != len(obs) or metadata.keys() & features.keys():
-        raise ValueError(
+        raise UserError(
             f"columns that would have one name: got {path} with {matrix.shape[1]} features of {len(features)} names "
             f"and the metadata {list(obs)[:5]}, expected a name for each; make the names unique"
         )
@@ -131,14 +132,14 @@ def _check_not_pickled(path: Path) -> None:
     for name in (".zarray", ".zmetadata", "zarr.json"):
         for description in path.rglob(name):
             if _PICKLED.search(description.read_text()):
-                raise ValueError(
+                raise UserError(
                     f"a pickled array: got {description}, expected numbers or text; reading it could run any code, so "
                     "write it again as text"
                 )
 
 
 def _unknown(encoding: Any, name: str, path: Path) -> ValueError:
-    return ValueError(
+    return UserError(
         f"an encoding that is not known: got {encoding!r} for {name} in {path}, expected arrays, sparse matrices and "
         "data frames; write the file with AnnData 0.8 or newer"
     )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.table import METADATA, Profiles
 
 
@@ -117,14 +118,14 @@ def _check(profiles: Profiles, columns: Sequence[str], keys: Sequence[str], thei
         *((k, "annotation", columns) for k in theirs),
     ):
         if name not in there:
-            raise ValueError(
+            raise UserError(
                 f"no key to join by: got {name!r}, expected one of {', '.join(there)} of the {where}; correct on"
             )
     if not keys:
-        raise ValueError("no key to join by: got none, expected one or more; name them with on")
+        raise UserError("no key to join by: got none, expected one or more; name them with on")
     twice = [name for name in columns if columns.count(name) > 1 or (name in known and name not in theirs)]
     if twice:
-        raise ValueError(
+        raise UserError(
             f"metadata that would be there twice: got {', '.join(sorted(set(twice)))} in the annotation, expected only "
             "new columns besides the keys; drop or rename them"
         )
@@ -134,7 +135,7 @@ def _check_unique(annotation: pl.DataFrame, places: Sequence[str], names: Sequen
     doubled = annotation.group_by(places, maintain_order=True).len().filter(pl.col("len") > 1)
     if len(doubled):
         first = ", ".join(f"{name} {value!r}" for name, value in zip(names, doubled.row(0)[:-1], strict=True))
-        raise ValueError(
+        raise UserError(
             f"annotations that are there more than once: got {len(doubled)} keys with several rows, the first {first} "
             f"with {doubled['len'][0]}, expected one row for each; make them unique, or join by more columns"
         )

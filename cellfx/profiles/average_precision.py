@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.pairs import Rule, listed, pair_rule, paired
 from cellfx.profiles.random_ranking import expected_average_precision
 from cellfx.profiles.similarity import KERNELS, Prepared, just_above, over_blocks, prepare, similarity_blocks
@@ -104,7 +105,7 @@ def average_precision_of(prepared: Prepared, positive: Rule, negative: Rule) -> 
     rows = np.flatnonzero((num_positives > 0) & (num_negatives > 0)).astype(np.int32)
     unpaired = np.flatnonzero(num_positives == 0).astype(np.int32)
     if not len(rows):
-        raise ValueError(
+        raise UserError(
             f"no row has both a positive and a negative pair: got {num_rows - len(unpaired)} of {num_rows} rows with "
             "a positive pair and none of these with a negative one, expected one row or more; mend the columns of the "
             "rules, or fill in their missing values"

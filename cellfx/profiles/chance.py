@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.collecting import Block, Collector, match
 from cellfx.profiles.exchange import Units, exchanged_rows, exchanges, labelled_units, unit_pairs
 from cellfx.profiles.pairs import Rule
@@ -133,7 +134,7 @@ def unit_sums_collector(units: np.ndarray, value: Callable[[Block], np.ndarray])
     order = np.argsort(units, kind="stable")[np.sum(units < 0) :]
     names, starts = np.unique(units[order], return_index=True)
     if not 0 < len(units) * len(names) <= MAX_SUMS:
-        raise ValueError(
+        raise UserError(
             f"no units to exchange, or too many: got {len(names)} in {len(units)} rows, expected from 1 to {MAX_SUMS} "
             "sums of rows over units; score fewer rows, such as the consensus of each treatment"
         )
@@ -203,7 +204,7 @@ def _largest_r(num_positives: np.ndarray, units: Units, pairs: np.ndarray | None
 
 def _check(top_rows: np.ndarray, units: np.ndarray, ks: Sequence[int], num_permutations: int) -> None:
     if len(units) != len(top_rows) or num_permutations < 1 or any(not 1 <= k <= top_rows.shape[1] for k in ks):
-        raise ValueError(
+        raise UserError(
             f"nothing to exchange: got k of {list(ks)}, nearest rows of shape {top_rows.shape}, {len(units)} units and "
             f"{num_permutations} permutations, expected each k from 1 to {top_rows.shape[1]}, one unit a row and 1 "
             "permutation or more; collect more nearest rows"

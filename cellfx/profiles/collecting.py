@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.pairs import Rule, paired
 from cellfx.profiles.similarity import Prepared, just_above, similarity_blocks
 
@@ -108,7 +109,7 @@ def check_rule(rule: Rule, num_rows: int) -> None:
         ValueError: it was not.
     """
     if len(rule.complete) != num_rows:
-        raise ValueError(
+        raise UserError(
             f"a rule of other rows: got one of {len(rule.complete)} rows for {num_rows} profiles, expected "
             f"{num_rows}; make it from the metadata of these profiles"
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.joining import Part
 from cellfx.profiles.table import METADATA
 
@@ -24,7 +25,7 @@ def features_of(features: str | None, convention: str | None) -> str | None:
         ValueError: no such convention.
     """
     if convention is not None and convention not in CONVENTIONS:
-        raise ValueError(
+        raise UserError(
             f"no such convention of names: got {convention!r}, expected {' or '.join(map(repr, CONVENTIONS))} or None; "
             "correct profiles.convention"
         )
@@ -57,12 +58,12 @@ def split(table: pl.LazyFrame, expressions: Mapping[str, str], tell: Callable[[s
         groups = _groups(column, expression)
         schema = table.collect_schema()
         if column not in schema:
-            raise ValueError(
+            raise UserError(
                 f"no column to split: got profiles.split {column!r}, expected one of {', '.join(schema.names()[:8])}; "
                 "correct the name"
             )
         if taken := [name for name in groups if name in schema and name != column]:
-            raise ValueError(
+            raise UserError(
                 f"a column that is there already: got a group for {taken[0]} in profiles.split[{column!r}], expected "
                 "a new name; rename the group"
             )
@@ -78,12 +79,12 @@ def _groups(column: str, expression: str) -> dict[str, int]:
         groups = re.compile(expression).groupindex
         pl.select(pl.lit("").str.extract(expression, 0))
     except (re.error, pl.exceptions.PolarsError) as error:
-        raise ValueError(
+        raise UserError(
             f"profiles.split[{column!r}] is not a regular expression that can be used: got {expression!r} "
             f"({' '.join(str(error).split())}), expected one such as (?P<Batch>[^_]+)_; correct it"
         ) from error
     if not groups:
-        raise ValueError(
+        raise UserError(
             f"nothing to split into: got profiles.split[{column!r}] {expression!r}, expected named groups such as "
             "(?P<Batch>[^_]+)_; name the parts"
         )
@@ -97,7 +98,7 @@ def _check_found(table: pl.LazyFrame, column: str, text: pl.Expr, expression: st
     )
     there, without, example = counts.collect(engine="streaming").row(0)
     if without and without == there:
-        raise ValueError(
+        raise UserError(
             f"profiles.split[{column!r}] is found nowhere: got {expression!r} and values such as {example!r}, expected "
             "it to be found in some of them; correct it"
         )

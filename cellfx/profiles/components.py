@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 
 class Components(NamedTuple):
     """Profiles on their principal components.
@@ -28,7 +30,7 @@ def principal_components(features: np.ndarray, count: int = 2) -> Components:
         ValueError: more components than there can be.
     """
     if not 1 <= count <= min(features.shape):
-        raise ValueError(
+        raise UserError(
             f"no such number of components: got {count}, expected 1 to {min(features.shape)}, the smaller of rows and "
             "features; lower count"
         )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.aggregate import COUNT, aggregate
 from cellfx.profiles.correlate import METHODS as CORRELATIONS
 from cellfx.profiles.correlate import correlations
@@ -52,7 +53,7 @@ def consensus(
         ValueError: an unknown method or column, a weight below 0, or for "modz" NaN or infinite features.
     """
     if method not in METHODS:
-        raise ValueError(f"unknown method: got {method!r}, expected one of {', '.join(METHODS)}; choose one of them")
+        raise UserError(f"unknown method: got {method!r}, expected one of {', '.join(METHODS)}; choose one of them")
     # The order of the rows and the counts are those of aggregation, whatever the method.
     pooled = aggregate(profiles, by, "mean" if method == "modz" else method)
     counts = profiles.metadata.group_by(by).agg(pl.len().cast(pl.Int64).alias(REPLICATES)).sort(by, nulls_last=True)
@@ -99,11 +100,11 @@ def _modz(replicates: np.ndarray, correlation: str, min_weight: float, precision
 
 def _check(profiles: Profiles, correlation: str, min_weight: float) -> None:
     if correlation not in CORRELATIONS:
-        raise ValueError(
+        raise UserError(
             f"unknown correlation: got {correlation!r}, expected one of {', '.join(CORRELATIONS)}; choose one of them"
         )
     if not 0 <= min_weight < np.inf:
-        raise ValueError(
+        raise UserError(
             f"min_weight is no weight: got {min_weight}, expected a number of 0 or more; the default is 0.01"
         )
     check_finite(profiles, "modz")

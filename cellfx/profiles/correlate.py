@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 METHODS = ("pearson", "spearman")
 
 
@@ -20,10 +22,10 @@ def correlations(x: np.ndarray, method: str = "pearson") -> np.ndarray:
             would be others beside every other column.
     """
     if method not in METHODS:
-        raise ValueError(f"unknown method: got {method!r}, expected one of {', '.join(METHODS)}; choose one of them")
+        raise UserError(f"unknown method: got {method!r}, expected one of {', '.join(METHODS)}; choose one of them")
     known = ~np.isnan(x)
     if np.isinf(x).any() or (method == "spearman" and not known.all()):
-        raise ValueError(
+        raise UserError(
             f"values that have no {method} correlation: got {int(np.isinf(x).sum())} infinite and "
             f"{int(np.sum(~known))} missing ones, expected finite values; drop these features first, for instance with "
             "drop_na_columns"

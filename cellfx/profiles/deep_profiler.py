@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.table import METADATA
 
 
@@ -30,7 +31,7 @@ def read_tree(folder: Path) -> pl.DataFrame:
     parts = [_read(path, folder) for path in sorted(folder.rglob("*.npz"))]
     widths = {sum(name.startswith("DP_") for name in part.columns) for part in parts}
     if len(widths) > 1:
-        raise ValueError(
+        raise UserError(
             f"fields of view with different features: got {sorted(widths)} of them below {folder}, expected one "
             "number; keep what different models made in different folders"
         )
@@ -44,12 +45,12 @@ def _read(path: Path, folder: Path) -> pl.DataFrame:
             features = file["features"].astype(np.float64)
             locations = _numbers(file, "locations")
     except (KeyError, AttributeError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        raise UserError(
             f"not what DeepProfiler writes: got {path}, expected a .npz with numbers in the array 'features'; take the "
             "file out of the folder"
         ) from error
     if features.ndim != 2:
-        raise ValueError(
+        raise UserError(
             f"not features of cells: got an array of shape {features.shape} in {path}, expected (cells, D); export "
             "one vector for each cell"
         )
@@ -78,7 +79,7 @@ def _place(path: Path, folder: Path) -> tuple[str, str, str]:
         return parts[-2], well, site
     if len(parts) >= 3:
         return parts[-3], parts[-2], parts[-1]
-    raise ValueError(
+    raise UserError(
         f"no plate, well and site in the path: got {path.relative_to(folder)} below {folder}, expected "
         "<plate>/<well>/<site>.npz or <plate>/<well>_<site>.npz; name the folder that holds the plates"
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.collecting import collect
 from cellfx.profiles.fisher import fisher_greater
 from cellfx.profiles.pairs import Rule, pair_rule
@@ -73,7 +74,7 @@ def enriched(tail: Tail, percentile: float, each_twice: bool = False) -> Enrichm
     """
     other, matching = tail.counts.sum(axis=0).tolist()
     if not matching or not other:
-        raise ValueError(
+        raise UserError(
             f"pairs of one kind only: got {matching} that match and {other} that do not, expected both; choose "
             "columns that form two groups or more, one of them with two rows or more"
         )
@@ -110,12 +111,12 @@ def batch_enrichment(
     """
     controls = np.asarray(controls)
     if controls.dtype != bool or controls.shape != (len(profiles.features),):
-        raise ValueError(
+        raise UserError(
             f"controls that cannot be chosen: got {controls.dtype} of shape {controls.shape}, expected bool of shape "
             f"({len(profiles.features)},); say of every row whether it is a control"
         )
     if controls.sum() < 3:
-        raise ValueError(
+        raise UserError(
             f"too few controls to compare batches: got {int(controls.sum())}, expected 3 or more; give controls of two "
             "batches or more"
         )

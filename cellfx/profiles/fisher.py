@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
+from cellfx.errors import UserError
+
 CHUNK = 1 << 16
 """Terms of the tail that are summed at once."""
 NEGLIGIBLE = 45.0
@@ -48,7 +50,7 @@ def fisher_greater(a: int, b: int, c: int, d: int) -> Fisher:
     """
     counts = (a, b, c, d)
     if any(count < 0 or count != int(count) for count in counts):
-        raise ValueError(
+        raise UserError(
             f"a table of no counts: got {list(counts)}, expected four whole numbers of 0 or more; count pairs"
         )
     a, b, c, d = (int(count) for count in counts)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.table import Profiles, groups, whole
 
 Label = tuple[str | None, ...]
@@ -40,13 +41,13 @@ def reference(
     infinite = np.isinf(profiles.features)
     if infinite.any():
         row, column = (int(i) for i in np.argwhere(infinite)[0])
-        raise ValueError(
+        raise UserError(
             f"infinite features have no scale: got {profiles.features[row, column]} in feature "
             f"{profiles.names[column]!r} of row {row}, expected finite or missing numbers; make them NaN or take them "
             "out"
         )
     if controls is not None and (controls.dtype != bool or controls.shape != (len(profiles.metadata),)):
-        raise ValueError(
+        raise UserError(
             f"controls do not fit the profiles: got {controls.dtype} of shape {controls.shape}, expected bool of shape "
             f"({len(profiles.metadata)},); make one mask for all rows"
         )
@@ -56,7 +57,7 @@ def reference(
     for label, group in zip(labels, rows, strict=True):
         if len(group) < 2:
             what = "rows" if controls is None else "controls"
-            raise ValueError(
+            raise UserError(
                 f"too few {what} to fit to: got {len(group)} in {spoken(by, label)}, expected 2 or more; leave it "
                 f"out, or fit all {'groups' if by else 'rows'} together"
             )
@@ -81,7 +82,7 @@ def assign(profiles: Profiles, by: Sequence[str], labels: Sequence[Label]) -> li
     found = _labels(profiles, by, members)
     for label in found:
         if label not in places:
-            raise ValueError(
+            raise UserError(
                 f"nothing was fitted to this group: got {spoken(by, label)}, expected one of "
                 f"{', '.join(spoken(by, known) for known in labels[:5])}{' ...' if len(labels) > 5 else ''}; fit it, "
                 "or fit without groups to apply it anywhere"
@@ -102,7 +103,7 @@ def aligned(profiles: Profiles, names: Sequence[str]) -> np.ndarray:
         return profiles.features
     missing, unknown = set(names) - set(profiles.names), set(profiles.names) - set(names)
     if missing or unknown:
-        raise ValueError(
+        raise UserError(
             f"other features than it was fitted to: got {len(profiles.names)}, of which {len(unknown)} are new "
             f"{sorted(unknown)[:3]}, expected the same {len(names)}, of which {len(missing)} are missing "
             f"{sorted(missing)[:3]}; select the same features"
@@ -128,11 +129,11 @@ def load(path: Path | str, kind: str) -> tuple[dict[str, np.ndarray], dict[str, 
             arrays = {name: file[name] for name in file.files}
         description = json.loads(str(arrays.pop(_DESCRIPTION)))
     except (KeyError, AttributeError, TypeError, zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"no saved {kind}: got {path}, expected a .npz that was written by save; name another file"
         ) from error
     if description.pop("kind") != kind:
-        raise ValueError(f"no saved {kind}: got another kind in {path}, expected a {kind}; name another file")
+        raise UserError(f"no saved {kind}: got another kind in {path}, expected a {kind}; name another file")
     return arrays, description
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.collecting import Block, Collector, check_rule, collect, others
 from cellfx.profiles.pairs import Rule
 from cellfx.profiles.similarity import TIE, Prepared
@@ -101,7 +102,7 @@ def grit_of_perturbations(result: Grit, perturbations: np.ndarray) -> np.ndarray
     """
     perturbations = np.asarray(perturbations)
     if result.summary != "mean" or perturbations.shape != result.grit.shape:
-        raise ValueError(
+        raise UserError(
             f"grit that cannot be pooled: got summary {result.summary!r} of {len(result.grit)} rows and perturbations "
             f"of shape {perturbations.shape}, expected 'mean' and ({len(result.grit)},); compute grit with the mean"
         )
@@ -134,13 +135,13 @@ def _finish(columns: np.ndarray, summary: str) -> Grit:
     num_targets, target, num_controls, mean, std = columns
     alike = np.flatnonzero(std <= TIE)
     if len(alike):
-        raise ValueError(
+        raise UserError(
             f"controls that are all equally similar to a row: got similarities of {mean[alike[0]]:.6g} to all "
             f"{int(num_controls[alike[0]])} controls in row {alike[0]} ({len(alike)} such rows), expected ones that "
             "differ; give controls that were measured separately"
         )
     if not num_targets.any():
-        raise ValueError(
+        raise UserError(
             f"no row has a target: got {len(target)} rows and no pair of one group, expected one pair or more; choose "
             "a column of groups with two perturbations or more"
         )
@@ -151,9 +152,9 @@ def _finish(columns: np.ndarray, summary: str) -> Grit:
 def _check(controls: np.ndarray, num_rows: int, summary: str) -> np.ndarray:
     """Places of the controls (C,)."""
     if summary not in SUMMARIES:
-        raise ValueError(f"unknown summary: got {summary!r}, expected one of {', '.join(SUMMARIES)}; keep the mean")
+        raise UserError(f"unknown summary: got {summary!r}, expected one of {', '.join(SUMMARIES)}; keep the mean")
     if controls.dtype != bool or controls.shape != (num_rows,) or controls.sum() < 3:
-        raise ValueError(
+        raise UserError(
             f"controls that make no distribution: got {controls.dtype} of shape {controls.shape}, "
             f"{int(np.sum(controls == 1))} true, expected bool of shape ({num_rows},) with 3 or more; name the "
             "negative controls"

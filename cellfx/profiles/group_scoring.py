@@ -16,6 +16,7 @@ What chance does to such a share follows from what it does to one group, so that
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.average_precision import AveragePrecision
 from cellfx.profiles.mean_average_precision import THRESHOLD, MeanAveragePrecision, judged_by, mean_average_precision
 from cellfx.profiles.mp_value import mp_values
@@ -91,7 +92,7 @@ def _of_groups(codes: np.ndarray, groups: np.ndarray, values: np.ndarray) -> np.
 def add_mp_values(scores: Scores, profiles: Profiles, rules: ScreenRules, controls: np.ndarray, effort: Effort) -> None:
     """Percent of the treatments that differ from the controls."""
     if not effort.num_mp_permutations:
-        raise ValueError(
+        raise UserError(
             "mp-values were not asked for: got num_mp_permutations=0, expected 1 or more; raise it to have them"
         )
     settings = 0.9, effort.num_mp_permutations, "shared", effort.seed, rules.plates

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.resampling import benjamini_hochberg
 
 
@@ -47,7 +48,7 @@ def hierarchical(p_values: np.ndarray, families: np.ndarray) -> Hierarchy:
     """
     p_values, families = np.asarray(p_values, np.float64), np.asarray(families)
     if p_values.shape != families.shape or not len(families):
-        raise ValueError(
+        raise UserError(
             f"tests without a family: got p-values of shape {p_values.shape} and families of shape {families.shape}, "
             "expected (T,) of both, one test or more; give the family of each test"
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.retrieval import Hits
 
 
@@ -42,7 +43,7 @@ def hit_histogram(hits: Hits, width: int = 5) -> tuple[np.ndarray, np.ndarray]:
         ValueError: the width is not 1 or more.
     """
     if width < 1 or width != int(width):
-        raise ValueError(f"no width of bins: got {width}, expected a whole number of ranks from 1; the thesis takes 5")
+        raise UserError(f"no width of bins: got {width}, expected a whole number of ranks from 1; the thesis takes 5")
     num_bins = -(-int(hits.num_candidates.max()) // width)
     return np.bincount(hits.ranks // width, minlength=num_bins), width * np.arange(num_bins + 1)
 
@@ -112,7 +113,7 @@ def rank_scores(hits: Hits) -> np.ndarray:
 def _check_percents(percents: Sequence[float]) -> None:
     wrong = [percent for percent in percents if not 0 < percent <= 100]
     if wrong or not len(percents):
-        raise ValueError(
+        raise UserError(
             f"no percents of the neighbours: got {list(percents)[:5]}, expected one or more in (0, 100]; 1 means the "
             "nearest hundredth"
         )

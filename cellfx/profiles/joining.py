@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.table import few, is_feature
 from cellfx.profiles.text_values import as_text
 
@@ -51,7 +52,7 @@ def join(parts: Sequence[Part], features: str | None, tell: Callable[[str], None
     kept = [name for name in names if name not in set(dropped)]
     if dropped:
         if not any(is_feature(name, features) for name in kept):
-            raise ValueError(
+            raise UserError(
                 f"tables without a feature in common: got {few(dropped)}, each missing in some, such as "
                 f"{_lacks(dropped[0], lacking)}, expected the same features in all; read them one by one"
             )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.text_values import as_text, is_missing, no_number, number
 
@@ -29,7 +30,7 @@ def typed(table: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
     text = pl.col(columns.dose).cast(pl.String)
     bad = table.filter(no_number(text)).select(text).head(1).collect(engine="streaming")
     if len(bad):
-        raise ValueError(
+        raise UserError(
             f"doses that are no numbers: got {bad.item()!r} in {columns.dose}, expected numbers or nothing; write them "
             "all in one unit without its name, or name the column in columns.treatment alone and set columns.dose to "
             "None"

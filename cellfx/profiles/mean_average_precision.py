@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.average_precision import AveragePrecision
 from cellfx.profiles.pairs import encode
 from cellfx.profiles.random_ranking import enumerated, exact_p_value, sampled
@@ -87,11 +88,11 @@ def mean_average_precision(
         ValueError: no column, one that does not exist, a wrong threshold or null size, or no row in a group.
     """
     if not sameby:
-        raise ValueError(
+        raise UserError(
             f"no groups: got sameby {list(sameby)}, expected one column of metadata or more; name what makes a group"
         )
     if not 0 < threshold < 1 or null_size < 1:
-        raise ValueError(
+        raise UserError(
             f"no test: got threshold {threshold} and null_size {null_size}, expected a threshold in (0, 1) and 1 "
             "random ranking or more; keep the defaults"
         )
@@ -168,7 +169,7 @@ def _groups(
     codes = encode(metadata, sameby)[result.rows]
     grouped = np.flatnonzero(codes >= 0)
     if not len(grouped):
-        raise ValueError(
+        raise UserError(
             f"no groups: got {len(codes)} scored rows, in all of which one of {list(sameby)} is missing, expected one "
             "row or more in a group; choose other columns"
         )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.table import Profiles, check_finite
 
 
@@ -39,7 +40,7 @@ def mechanism_correlations(profiles: Profiles, column: str = "Metadata_MOA") -> 
         ValueError: no such column, fewer than two mechanisms, or features that are not finite.
     """
     if column not in profiles.metadata.columns:
-        raise ValueError(
+        raise UserError(
             f"no column of mechanisms: got {column!r}, expected one of {', '.join(profiles.metadata.columns)}; correct "
             "the name"
         )
@@ -48,7 +49,7 @@ def mechanism_correlations(profiles: Profiles, column: str = "Metadata_MOA") -> 
     rows = np.flatnonzero(known.is_not_null().to_numpy())
     mechanisms, code = np.unique(known.to_numpy()[rows].astype(np.str_), return_inverse=True)
     if len(mechanisms) < 2:
-        raise ValueError(
+        raise UserError(
             f"fewer than two mechanisms: got {len(mechanisms)} in {column}, expected two or more; annotate the profiles"
         )
     is_of = (code[:, None] == np.arange(len(mechanisms))).astype(np.float64)

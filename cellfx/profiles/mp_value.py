@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.table import Profiles, check_finite
 
 COMPONENTS = ("each", "shared")
@@ -192,7 +193,7 @@ def _projected(fitted: np.ndarray, rows: np.ndarray, explained_rate: float) -> n
         _, values, components = np.linalg.svd(fitted - mean, full_matrices=False)
     variance = values**2
     if variance.sum() <= 0:
-        raise ValueError(
+        raise UserError(
             f"rows that are all the same: got {len(fitted)} without any difference, expected profiles that differ; "
             "compare measured wells"
         )
@@ -229,14 +230,14 @@ def _check_components(untreated: np.ndarray, ranks: tuple[int, int], num_treated
     """
     (num_controls, num_components), (rank, lacking) = untreated.shape, ranks
     if num_components >= num_controls:
-        raise ValueError(
+        raise UserError(
             f"too few controls to know how they vary: got {num_controls} for {num_components} principal components, "
             "expected more controls than components; lower explained_rate or give more controls"
         )
     needed = num_components + (min(lacking, num_treated) + 1 if lacking else 0)
     on_components = _rank(untreated)
     if on_components < num_components or rank < needed:
-        raise ValueError(
+        raise UserError(
             "controls that vary in too few directions to measure distances by: got "
             f"{num_controls} of rank {on_components if on_components < num_components else rank} for {num_components} "
             f"principal components, expected a rank of {needed} or more; lower explained_rate, give more controls, or "
@@ -251,7 +252,7 @@ def _check_others(scatter: np.ndarray) -> None:
     except np.linalg.LinAlgError:
         smallest = 0.0
     if not smallest > UNKNOWN:
-        raise ValueError(
+        raise UserError(
             "rows that vary only with those that change places with them: got a direction in which the others have "
             f"{smallest:.1g} of the scatter of all, expected more than {UNKNOWN:.1g}; lower explained_rate, give more "
             "controls, or leave out copies of rows and rows far from all others"
@@ -262,17 +263,17 @@ def _check(
     treatments: np.ndarray, controls: np.ndarray, num_rows: int, explained: float, permutations: int, components: str
 ) -> None:
     if treatments.shape != (num_rows,) or controls.shape != (num_rows,) or controls.dtype != bool:
-        raise ValueError(
+        raise UserError(
             f"rows that cannot be told apart: got treatments of shape {treatments.shape} and {controls.dtype} controls "
             f"of shape {controls.shape}, expected ({num_rows},) codes and bool; give both for every row"
         )
     if not np.any((treatments >= 0) & ~controls) or controls.sum() < 2:
-        raise ValueError(
+        raise UserError(
             f"nothing to compare: got {int(np.sum((treatments >= 0) & ~controls))} treated rows and "
             f"{int(controls.sum())} controls, expected 1 and 2 or more; name the controls"
         )
     if not 0 < explained < 1 or permutations < 1 or components not in COMPONENTS:
-        raise ValueError(
+        raise UserError(
             f"settings of mp-values out of range: got explained_rate={explained}, num_permutations={permutations} and "
             f"components={components!r}, expected a rate in (0, 1), 1 permutation or more and one of "
             f"{', '.join(COMPONENTS)}; keep the defaults"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.collecting import Block, Collector, collect, match
 from cellfx.profiles.pairs import Rule, check_columns, encode, pair_rule
 from cellfx.profiles.similarity import Prepared, over_blocks, prepare
@@ -98,7 +99,7 @@ def classify(profiles: Profiles, exclusion: Exclusion | None = None, k: int = 1,
 def neighbours_collector(prepared: Prepared, metadata: pl.DataFrame, exclusion: Exclusion, k: int = 1) -> Collector:
     """Finds ``Neighbours`` for ``collecting.collect``."""
     if k < 1 or k != int(k):
-        raise ValueError(f"no number of neighbours: got k={k}, expected a whole number from 1; 1 is the nearest")
+        raise UserError(f"no number of neighbours: got k={k}, expected a whole number from 1; 1 is the nearest")
     different = [exclusion.compound] + ([exclusion.batch] if exclusion.batch else [])
     candidates, same = pair_rule(metadata, diffby=different), same_mechanism(metadata, exclusion)
     votes = encode(metadata, [exclusion.mechanism]) >= 0
@@ -136,7 +137,7 @@ def judge_neighbours(near: Neighbours, metadata: pl.DataFrame, exclusion: Exclus
     labels[known] = code
     judged = known & near.reachable
     if not judged.any():
-        raise ValueError(
+        raise UserError(
             f"no mechanism can be found: got {len(names)} mechanisms in {int(known.sum())} rows, none with rows of two "
             f"values of {exclusion.compound}{' and ' + exclusion.batch if exclusion.batch else ''}, expected one or "
             "more; choose other columns or keep mechanisms with two compounds"
@@ -195,7 +196,7 @@ def rows_named(metadata: pl.DataFrame, column: str, name: str) -> np.ndarray:
     rows = np.flatnonzero((values == name).fill_null(False).to_numpy())
     if not len(rows):
         near = difflib.get_close_matches(name, values.drop_nulls().unique().to_list(), 1, 0.0)
-        raise ValueError(
+        raise UserError(
             f"no such treatment: got {name!r} in {column}, expected one of {values.n_unique()} such as "
             f"{', '.join(map(repr, near))}; correct the name"
         )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles import fitted, plate_identity
 from cellfx.profiles.table import Profiles
 
@@ -75,9 +76,9 @@ def fit(
             rows to fit to.
     """
     if method not in METHODS:
-        raise ValueError(f"unknown method: got {method!r}, expected one of {', '.join(METHODS)}; choose one of them")
+        raise UserError(f"unknown method: got {method!r}, expected one of {', '.join(METHODS)}; choose one of them")
     if not _are_percentiles(percentiles):
-        raise ValueError(
+        raise UserError(
             f"percentiles that are none: got {percentiles}, expected two from 0 to 100, the lower one first, such as "
             "(1, 99); correct them"
         )

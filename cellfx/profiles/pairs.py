@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
+
 LABEL_BITS = 32
 SEPARATOR = "|"
 """Between the labels of a list."""
@@ -177,10 +179,10 @@ def check_columns(metadata: pl.DataFrame, columns: Sequence[str]) -> None:
         ValueError: the first that does not, or a text in place of a list of columns.
     """
     if isinstance(columns, str):
-        raise ValueError(f"columns are no list: got {columns!r}, expected a list of names; write [{columns!r}]")
+        raise UserError(f"columns are no list: got {columns!r}, expected a list of names; write [{columns!r}]")
     for name in columns:
         if name not in metadata.columns:
-            raise ValueError(
+            raise UserError(
                 f"no such column of metadata: got {name!r}, expected one of {', '.join(metadata.columns)}; mend the "
                 "name or annotate the profiles"
             )
@@ -235,12 +237,12 @@ def _check_rule(metadata: pl.DataFrame, sameby: Sequence[str], diffby: Sequence[
         check_columns(metadata, columns)
     columns = [*sameby, *diffby]
     if not columns or len(set(columns)) < len(columns):
-        raise ValueError(
+        raise UserError(
             f"a rule of pairs that holds for none or all: got sameby {list(sameby)} and diffby {list(diffby)}, "
             "expected one column or more, each named once; say what makes a pair"
         )
     if multilabel is not None and (multilabel not in columns or metadata.schema[multilabel] != pl.String):
-        raise ValueError(
+        raise UserError(
             f"no column of labels: got multilabel {multilabel!r} for sameby {list(sameby)} and diffby {list(diffby)}, "
             "expected one of these columns, with text; name it in the rule or leave multilabel out"
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.collecting import Block, Collector
 from cellfx.profiles.exchange import MAX_PAIRS, Units, exchanges, labelled_units, unit_pairs
 from cellfx.profiles.pairs import Rule
@@ -109,7 +110,7 @@ def _partners(matching: Rule, units: Units, num_permutations: int) -> _Partners:
     num_pairs = None if pairs is None else int(np.sum(units.sizes[pairs].prod(axis=1)))
     if not num_pairs or num_pairs * num_permutations > MAX_LOOKUPS:
         number = f"more than {MAX_PAIRS:,} candidates" if num_pairs is None else f"{num_pairs:,}"
-        raise ValueError(
+        raise UserError(
             f"no matching pairs of rows to exchange, or too many: got {number} in {num_permutations} permutations, "
             f"expected from 1 to {MAX_LOOKUPS // num_permutations:,}; score fewer rows, such as the consensus of each "
             "treatment"

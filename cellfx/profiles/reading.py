@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from cellfx import table_files, text_tables
+from cellfx.errors import UserError
 from cellfx.profiles import sqlite_reading, text_reading
 from cellfx.profiles.anndata_reading import read_h5ad, read_zarr
 from cellfx.profiles.column_names import features_of, renamed
@@ -163,16 +164,16 @@ def _find(path: Path | str) -> tuple[list[Path], str]:
         )
     kinds = sorted({_kind(file) for file in files})
     if len(kinds) > 1 or not kinds[0]:
-        raise ValueError(
+        raise UserError(
             f"not one kind of table: got {path}, with files like {files[0].name!r} and {files[-1].name!r}, expected "
             f"all to end in one of {', '.join(_KINDS)}; name one kind, for instance with a glob like *.parquet"
         )
     if kinds[0] in (".h5ad", ".zarr") and files != [path]:
-        raise ValueError(
+        raise UserError(
             f"AnnData is read one file at a time: got {path}, with {len(files)} of them, expected one; name one file"
         )
     if kinds[0] == ".npz" and not path.is_dir():
-        raise ValueError(
+        raise UserError(
             f"DeepProfiler's files are read by the folder: got {path}, expected the folder that holds the plates, "
             "whose names are known by their paths; name the folder"
         )

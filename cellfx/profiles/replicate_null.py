@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.collecting import Block, Collector
 from cellfx.profiles.exchange import MAX_PAIRS, exchanges, labelled_units, unit_pairs
 from cellfx.profiles.pairs import Rule
@@ -51,7 +52,7 @@ def replicate_null(
     pairs = unit_pairs(matching, wells)
     num_pairs = None if pairs is None else len(pairs) // 2
     if not num_pairs or num_pairs > MAX_VALUES // (LEAST_PERMUTATIONS + 1):
-        raise ValueError(
+        raise UserError(
             "no pairs of replicates to exchange, or too many: got "
             f"{f'more than {MAX_PAIRS:,} candidates' if num_pairs is None else num_pairs}, expected from 1 to "
             f"{MAX_VALUES // (LEAST_PERMUTATIONS + 1):,}; score fewer wells"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.collecting import collect
 from cellfx.profiles.pairs import Rule
 from cellfx.profiles.similarity import Prepared
@@ -115,7 +116,7 @@ def reproduced(tail: Tail, quantile_over_null: float = 0.95) -> float:
     """``reproducibility`` of pairs that were collected with this quantile among ``Wanted.of_others``."""
     matching = int(tail.counts[:, 1].sum())
     if not matching:
-        raise ValueError(
+        raise UserError(
             f"no pairs of replicates: got {int(tail.counts.sum())} pairs of which none matches, expected one or more; "
             "choose columns that form groups of two rows or more"
         )
@@ -189,12 +190,12 @@ def _check_sizes(sizes: np.ndarray) -> None:
     """Looks at the rows of groups."""
     largest = int(sizes.max(initial=0))
     if largest < 2:
-        raise ValueError(
+        raise UserError(
             f"no group has a pair to compare: got {len(sizes)} groups of {largest} rows at most, expected one with two "
             "rows or more; choose another column of groups"
         )
     if not np.any((sizes > 1) & (sizes <= len(sizes))):
-        raise ValueError(
+        raise UserError(
             f"groups without a null: got one of {largest} rows and {len(sizes)} groups, expected one with 2 to "
             f"{len(sizes)} rows, as each group lends one row to a random group; leave out the controls, code -1"
         )
@@ -202,11 +203,11 @@ def _check_sizes(sizes: np.ndarray) -> None:
 
 def _check(groups: np.ndarray, num_rows: int, percentiles: tuple[float, float], null_size: int) -> None:
     if groups.shape != (num_rows,):
-        raise ValueError(
+        raise UserError(
             f"groups that do not fit: got codes of shape {groups.shape}, expected ({num_rows},); give one for each row"
         )
     if null_size < 1 or len(percentiles) != 2 or not 0 <= percentiles[0] <= percentiles[1] <= 100:
-        raise ValueError(
+        raise UserError(
             f"no null: got percentiles {tuple(percentiles)} of {null_size} random groups, expected two in [0, 100] and "
             "1 group or more; keep the defaults"
         )

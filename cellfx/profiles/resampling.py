@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 TIE = 1e-12
 """Scores that differ by less are equal: they were summed in another order."""
 
@@ -91,7 +93,7 @@ def permutation_null(
     """
     within = np.zeros(num_rows, int) if within is None else np.asarray(within)
     if within.shape != (num_rows,) or num_rows < 1 or num_permutations < 1:
-        raise ValueError(
+        raise UserError(
             f"nothing to shuffle: got {num_rows} rows, codes of shape {within.shape} and {num_permutations} "
             "permutations, expected one code for each row and 1 or more of both; give the codes of all rows"
         )
@@ -120,7 +122,7 @@ def p_value(observed: float, null: np.ndarray) -> float:
     """
     null = np.asarray(null, np.float64)
     if not null.size or np.isnan(null).any() or np.isnan(observed):
-        raise ValueError(
+        raise UserError(
             f"no p-value: got the score {observed} and {null.size} scores by chance, {int(np.isnan(null).sum())} of "
             "them no numbers, expected numbers, one or more by chance; score the permutations first"
         )
@@ -145,7 +147,7 @@ def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
     """
     p_values = np.asarray(p_values, np.float64)
     if p_values.ndim != 1 or not np.all((p_values >= 0) & (p_values <= 1)):
-        raise ValueError(
+        raise UserError(
             f"no p-values: got shape {p_values.shape} with the values {p_values.ravel()[:3].tolist()}, expected (m,) "
             "in [0, 1]; leave out what was not tested"
         )
@@ -159,13 +161,13 @@ def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
 
 def _check_bootstrap(values: np.ndarray, groups: np.ndarray, level: float, num_resamples: int) -> None:
     if values.ndim != 1 or not len(values) or groups.shape != values.shape or not np.isfinite(values).all():
-        raise ValueError(
+        raise UserError(
             f"values that cannot be drawn again: got shape {values.shape} in groups of shape {groups.shape}, "
             f"{int(np.sum(~np.isfinite(values)))} not finite, expected (R,) finite ones, 1 or more, with a group each; "
             "leave out what has no score"
         )
     if not 0 < level < 1 or num_resamples < 1:
-        raise ValueError(
+        raise UserError(
             f"no interval: got level {level} and {num_resamples} resamples, expected a level in (0, 1) and 1 resample "
             "or more; keep the defaults"
         )

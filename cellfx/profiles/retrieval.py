@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.collecting import Block, Collector, check_rule, collect, others
 from cellfx.profiles.pairs import Rule
 from cellfx.profiles.similarity import TIE, Prepared
@@ -143,7 +144,7 @@ def macro_mean(values: np.ndarray, subset: np.ndarray | None = None) -> float:
     """
     chosen = np.asarray(values)[slice(None) if subset is None else subset]
     if not np.any(~np.isnan(chosen)):
-        raise ValueError(
+        raise UserError(
             f"no score to average: got {len(chosen)} rows and none with a positive pair, expected one or more; choose "
             "rows that have a partner, or groups of two rows or more"
         )
@@ -170,7 +171,7 @@ def pooled_at_k(hits: Hits, groups: np.ndarray, k: int) -> tuple[np.ndarray, np.
     """
     _check_k([k])
     if k > hits.top.shape[1]:
-        raise ValueError(
+        raise UserError(
             f"k beyond the similarities that were kept: got {k} of {hits.top.shape[1]}, expected at most as many; "
             f"give find_hits num_top={k}"
         )
@@ -220,7 +221,7 @@ def _behind(similarity: np.ndarray, positive: np.ndarray) -> np.ndarray:
 def _finish(parts: list[tuple]) -> Hits:
     counts, ranks, ahead, num_candidates, *top = (np.concatenate(part) for part in zip(*parts, strict=True))
     if not counts.any():
-        raise ValueError(
+        raise UserError(
             f"no positive pairs: got {len(counts)} rows of which none has a partner, expected one pair or more; choose "
             "other columns, or groups of two rows or more"
         )
@@ -231,4 +232,4 @@ def _finish(parts: list[tuple]) -> Hits:
 def _check_k(values: Sequence[int]) -> None:
     for k in values:
         if k < 1 or k != int(k):
-            raise ValueError(f"no number of neighbours: got k={k}, expected a whole number from 1; 1 is the nearest")
+            raise UserError(f"no number of neighbours: got k={k}, expected a whole number from 1; 1 is the nearest")

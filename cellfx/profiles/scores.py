@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles import group_scoring, scoring, treatment_grit
 from cellfx.profiles.chance import rank_gain, unit_sums_collector
 from cellfx.profiles.collecting import Collector, collect
@@ -206,13 +207,13 @@ def _most_matches(rules: ScreenRules) -> int:
 
 def _need_batch(columns: Columns) -> None:
     if columns.batch is None:
-        raise ValueError("no column of batches: got columns.batch None, expected the name of a column; name it")
+        raise UserError("no column of batches: got columns.batch None, expected the name of a column; name it")
 
 
 def _check_wanted(wanted: Sequence[str]) -> None:
     unknown = [name for name in wanted if name not in STEPS]
     if unknown:
-        raise ValueError(f"unknown score: got {unknown[0]!r}, expected some of {', '.join(STEPS)}; correct wanted")
+        raise UserError(f"unknown score: got {unknown[0]!r}, expected some of {', '.join(STEPS)}; correct wanted")
 
 
 def _collected(
@@ -244,7 +245,7 @@ def attempt(left_out: dict[str, str], name: str, compute: Callable, *args: Any) 
     Args:
         left_out: gets the reason where there is none.
         name: of what is computed.
-        compute: may raise a ValueError of ours, which says what it got. Any other is a defect and goes on.
+        compute: may raise a UserError, which says what rows are missing. Any other is a defect and goes on.
         *args: of ``compute``.
 
     Returns:
@@ -252,8 +253,6 @@ def attempt(left_out: dict[str, str], name: str, compute: Callable, *args: Any) 
     """
     try:
         return compute(*args)
-    except ValueError as error:
-        if ": got " not in str(error):
-            raise
+    except UserError as error:
         left_out[name] = str(error)
         return None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.chance import label_null, mean_null, nearest_null
 from cellfx.profiles.enrichment import PERCENTILES, Enrichment, enriched
 from cellfx.profiles.exchange import MAX_PAIRS
@@ -83,9 +84,9 @@ def check_effort(effort: Effort) -> None:
     least = dict.fromkeys(("num_permutations", "num_resamples", "null_size"), 1) | {"num_mp_permutations": 0}
     for name, value in least.items():
         if getattr(effort, name) < value:
-            raise ValueError(f"too little effort: got {name}={getattr(effort, name)}, expected {value} or more")
+            raise UserError(f"too little effort: got {name}={getattr(effort, name)}, expected {value} or more")
     if not all(k >= 1 and k == int(k) for k in effort.ks) or not all(0 <= q <= 1 for q in effort.percentiles):
-        raise ValueError(
+        raise UserError(
             f"neighbours or percentiles out of range: got ks={list(effort.ks)} and percentiles="
             f"{list(effort.percentiles)}, expected whole numbers from 1 and shares in [0, 1]; correct them"
         )
@@ -158,7 +159,7 @@ def add_batches(scores: Scores, tail: Tail, rules: ScreenRules, effort: Effort) 
     """
     kept = np.concatenate([values for interval in tail.kept for values in interval])
     if len(kept) and np.ptp(kept) < SAME:
-        raise ValueError(
+        raise UserError(
             f"controls that are all equally similar: got similarities from {kept.min():.6g} to {kept.max():.6g}, "
             "expected ones that differ; controls are so that were spherized by no more of them than features"
         )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles import plate_identity
 from cellfx.profiles.nearest import Exclusion
 from cellfx.profiles.pairs import Rule, check_columns, encode, pair_rule
@@ -99,7 +100,7 @@ def screen_rules(metadata: pl.DataFrame, controls: np.ndarray, columns: Columns)
         ValueError: controls that do not fit, or no such column.
     """
     if controls.dtype != bool or controls.shape != (len(metadata),):
-        raise ValueError(
+        raise UserError(
             f"controls that cannot be told apart: got {controls.dtype} of shape {controls.shape}, expected bool of "
             f"shape ({len(metadata)},); say of every row whether it is a control"
         )

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles import fitted
 from cellfx.profiles.correlate import correlations
 from cellfx.profiles.table import Profiles, groups, take, take_features
@@ -66,19 +67,19 @@ def select(
     for operation in _listed(operations):
         name, arguments = (operation, {}) if isinstance(operation, str) else operation
         if name not in OPERATIONS:
-            raise ValueError(
+            raise UserError(
                 f"unknown operation: got {name!r}, expected one of {', '.join(OPERATIONS)}; choose some of them"
             )
         known = list(inspect.signature(OPERATIONS[name]).parameters)[1:]
         if unknown := set(arguments) - set(known):
-            raise ValueError(
+            raise UserError(
                 f"arguments that {name} does not have: got {', '.join(sorted(unknown))}, expected some of "
                 f"{', '.join(known)}; correct them"
             )
         kept, reasons = OPERATIONS[name](seen, **arguments)
         if not kept:
             why = next(iter(reasons.values()), "there was none")
-            raise ValueError(
+            raise UserError(
                 f"no feature is left after {name}: got {len(seen.names)} before it, of which the first goes because "
                 f"{why}, expected at least one to stay; change its arguments or leave it out"
             )
@@ -147,7 +148,7 @@ def correlation_threshold(
         ValueError: a threshold that is no correlation, infinite values, or missing ones for "spearman".
     """
     if not 0 <= threshold <= 1:
-        raise ValueError(
+        raise UserError(
             f"threshold is no correlation: got {threshold}, expected a number in [0, 1]; the default is 0.9"
         )
     table = correlations(profiles.features, method)

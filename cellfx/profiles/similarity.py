@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.table import Profiles, check_finite, few
 
 KERNELS = ("cosine", "pearson", "spearman", "euclidean")
@@ -135,7 +136,7 @@ def _blocks(
     num_rows = len(prepared.rows)
     rows = np.arange(num_rows, dtype=np.int32) if rows is None else np.asarray(rows, np.int32)
     if rows.ndim != 1 or not len(rows) or rows.min() < 0 or rows.max() >= num_rows:
-        raise ValueError(
+        raise UserError(
             f"rows that cannot be compared: got {rows.tolist()[:5]} of {num_rows} rows, expected numbers from 0 to "
             f"{num_rows - 1}, one or more; choose rows of the profiles"
         )
@@ -194,13 +195,13 @@ def check_telling(profiles: Profiles, kernel: str) -> None:
     features = _finite(profiles, kernel)
     least = LEAST_FEATURES[kernel]
     if features.shape[1] < least:
-        raise ValueError(
+        raise UserError(
             f"too few features for {kernel} similarities between profiles, which are 1 or -1 then: got "
             f"{features.shape[1]}, {few(profiles.names)}, expected {least} or more; keep more features, or compare by "
             "the euclidean similarity"
         )
     if len(features) > 1 and np.all(np.ptp(features, axis=0) <= CONSTANT * np.max(np.abs(features), axis=0)):
-        raise ValueError(
+        raise UserError(
             f"profiles that are all the same: got {features.shape[1]} features of {len(features)} rows, none of which "
             "varies, expected one or more that do; look at the table, or at the steps of the variant"
         )
@@ -210,10 +211,10 @@ def check_telling(profiles: Profiles, kernel: str) -> None:
 def _finite(profiles: Profiles, kernel: str) -> np.ndarray:
     """Features (N, D) float64, and a kernel that there is."""
     if kernel not in KERNELS:
-        raise ValueError(f"unknown kernel: got {kernel!r}, expected one of {', '.join(KERNELS)}; choose one of them")
+        raise UserError(f"unknown kernel: got {kernel!r}, expected one of {', '.join(KERNELS)}; choose one of them")
     features = np.asarray(profiles.features, np.float64)
     if features.ndim != 2 or not features.size:
-        raise ValueError(
+        raise UserError(
             f"nothing to compare: got features of shape {features.shape}, expected (N, D) with both 1 or more; give "
             "rows with features"
         )
@@ -225,7 +226,7 @@ def _check_defined(features: np.ndarray, kernel: str) -> None:
     undefined = np.flatnonzero(~defined(features, kernel))
     if len(undefined):
         what = "all zeros" if kernel == "cosine" else "constant"
-        raise ValueError(
+        raise UserError(
             f"a profile without {kernel} similarity: got row {undefined[0]} that is {what}, first value "
             f"{features[undefined[0], 0]} ({len(undefined)} such rows), expected features that differ; drop the row or "
             "use the euclidean kernel"

@@ -8,6 +8,7 @@ is what spherizing on negative controls finds and takes out.
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.preprocess.plates import Design, Directions, Sizes, draw_effects, draw_gradients, draw_plates
 from cellfx.profiles.table import Profiles
 
@@ -56,7 +57,7 @@ def simulated(
     )
     design.check()
     if num_features < num_typical + 2:
-        raise ValueError(
+        raise UserError(
             f"too few features: got {num_features}, expected at least num_typical + 2 = {num_typical + 2}; raise "
             "num_features"
         )

@@ -41,6 +41,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles import fitted
 from cellfx.profiles.table import Profiles, check_finite
 
@@ -190,7 +191,7 @@ def principal(profiles: Profiles, rows: np.ndarray, method: str) -> Principal:
         # The mean of equal values is not always exactly that value.
         still = np.flatnonzero(scale <= 10 * np.finfo(np.float64).eps * np.abs(centre))
         if len(still):
-            raise ValueError(
+            raise UserError(
                 f"{method} divides by a spread that is zero: got {len(still)} features that do not vary among the "
                 f"{len(rows)} controls, the first {profiles.names[still[0]]!r}, expected none; drop them with "
                 "select.variance_threshold of the controls, or choose ZCA or PCA"
@@ -201,7 +202,7 @@ def principal(profiles: Profiles, rows: np.ndarray, method: str) -> Principal:
     if len(values) < possible:
         values, axes = _by_triangle(x)
     if not len(values):
-        raise ValueError(
+        raise UserError(
             f"controls that do not vary: got {len(rows)} equal rows, expected different ones; check which rows are "
             "controls"
         )
@@ -278,9 +279,9 @@ def _check(profiles: Profiles, method: str, by: Sequence[str], regularization: s
     choices["regularization"] = regularization, REGULARIZATIONS
     for name, (value, known) in choices.items():
         if value not in known:
-            raise ValueError(f"unknown {name}: got {value!r}, expected one of {', '.join(known)}; choose one of them")
+            raise UserError(f"unknown {name}: got {value!r}, expected one of {', '.join(known)}; choose one of them")
     if by and method.startswith("PCA"):
-        raise ValueError(
+        raise UserError(
             f"components of one group are not those of another: got {method} by {tuple(by)}, expected ZCA or ZCA-cor, "
             "whose axes are the features; choose one of them, or fit all groups together"
         )
@@ -289,6 +290,6 @@ def _check(profiles: Profiles, method: str, by: Sequence[str], regularization: s
 
 def _check_numbers(epsilon: float, floor: float) -> None:
     if not 0 <= epsilon < np.inf:
-        raise ValueError(f"epsilon is no variance: got {epsilon}, expected a number of 0 or more; keep the default")
+        raise UserError(f"epsilon is no variance: got {epsilon}, expected a number of 0 or more; keep the default")
     if not 0 < floor < np.inf:
-        raise ValueError(f"floor is no share: got {floor}, expected a number above 0; keep the default")
+        raise UserError(f"floor is no share: got {floor}, expected a number above 0; keep the default")

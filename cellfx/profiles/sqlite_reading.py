@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.joining import Part
 from cellfx.profiles.table import METADATA
 from cellfx.profiles.text_values import is_missing, no_number, number, text_in_feature
@@ -82,7 +83,7 @@ def _names(database: sqlite3.Connection, path: Path) -> dict[str, list[str]]:
     missing = [name for name in _TABLES if not found[name]]
     if missing:
         there = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")]
-        raise ValueError(
+        raise UserError(
             f"no cells of CellProfiler: got {path} without the tables {', '.join(missing)}; it has "
             f"{', '.join(there[:5]) or 'none'}, expected {', '.join(_TABLES)} as cytominer-database writes them; "
             "export the cells as CSV or Parquet"
@@ -106,7 +107,7 @@ def _columns(database: sqlite3.Connection, path: Path) -> dict[str, str]:
             else:
                 new = name if name.startswith(f"{table}_") else f"{table}_{name}"
             if new in columns:
-                raise ValueError(
+                raise UserError(
                     f"two columns for one name: got {name!r} of {table} in {path}, which is read as {new!r} as another "
                     "is, expected one; rename one of them"
                 )
@@ -126,7 +127,7 @@ def _joined(database: sqlite3.Connection, path: Path) -> str:
     for table, some in {**needed, "Image": []}.items():
         missing = [name for name in ("ImageNumber", *some) if name not in names[table]]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"no column to join cells by: got the table {table} of {path} without {', '.join(missing)}, expected "
                 "it as cytominer-database writes it; export the cells as CSV or Parquet"
             )

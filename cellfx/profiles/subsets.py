@@ -7,6 +7,7 @@ which need the partners, on all rows and then averaged over the subset: ``retrie
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.pairs import encode
 from cellfx.profiles.similarity import prepare
 from cellfx.profiles.table import Profiles
@@ -27,7 +28,7 @@ def control_similarity(profiles: Profiles, controls: np.ndarray, kernel: str = "
     controls = np.asarray(controls)
     num_rows = len(profiles.features)
     if controls.dtype != bool or controls.shape != (num_rows,) or not controls.any():
-        raise ValueError(
+        raise UserError(
             f"no controls to compare with: got {controls.dtype} of shape {controls.shape}, "
             f"{int(np.sum(controls == 1))} true, expected bool of shape ({num_rows},) with 1 or more; "
             "name the negative controls"
@@ -69,7 +70,7 @@ def strong_phenotype(
     names, code = np.unique(codes[codes >= 0], return_inverse=True)
     wanted = count if share is None else round(share * len(names))
     if (count is None) == (share is None) or not 1 <= wanted <= len(names) or (share is not None and share > 1):
-        raise ValueError(
+        raise UserError(
             f"no number of treatments: got count={count} and share={share} of {len(names)} treatments, expected either "
             f"a count from 1 to {len(names)} or a share in (0, 1]; give one of both"
         )
@@ -93,7 +94,7 @@ def top_mechanisms(metadata: pl.DataFrame, mechanism: str, compound: str, count:
         ValueError: no such column, or a count below 1.
     """
     if count < 1:
-        raise ValueError(f"no number of mechanisms: got count={count}, expected 1 or more; the thesis takes 50")
+        raise UserError(f"no number of mechanisms: got count={count}, expected 1 or more; the thesis takes 50")
     codes, compounds = encode(metadata, [mechanism]), encode(metadata, [compound])
     pairs = np.unique(np.stack([codes, compounds])[:, (codes >= 0) & (compounds >= 0)], axis=1)
     sizes = np.bincount(pairs[0], minlength=int(codes.max(initial=-1)) + 1)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.text_values import no_number, number, text_in_feature
 
 METADATA = "Metadata_"
@@ -85,14 +86,14 @@ def split_columns(names: Sequence[str], features: str | None = None) -> tuple[li
     chosen = [name for name in names if is_feature(name, features)]
     others = {name: name if name.startswith(METADATA) else METADATA + name for name in names if name not in set(chosen)}
     if not chosen:
-        raise ValueError(
+        raise UserError(
             f"a table without features: got the columns {few(names)}, expected at least one that does not start with "
             f"{METADATA}{f' and in which {features!r} is found' if features else ''}; give the regular expression that "
             "names the features"
         )
     twice = [old for old, new in others.items() if old != new and new in others]
     if twice:
-        raise ValueError(
+        raise UserError(
             f"two columns for one name: got {twice[0]!r} and {others[twice[0]]!r}, expected only one of them; rename "
             "one, or let the regular expression choose it as a feature"
         )
@@ -110,7 +111,7 @@ def is_feature(name: str, features: str | None = None) -> bool:
     try:
         return not name.startswith(METADATA) and re.search(features, name) is not None
     except re.error as error:
-        raise ValueError(
+        raise UserError(
             f"features {features!r} is not a regular expression: {error}; expected one such as ^Cells_; correct it"
         ) from None
 
@@ -128,7 +129,7 @@ def check_finite(profiles: Profiles, purpose: str) -> None:
     finite = np.isfinite(profiles.features)
     if not finite.all():
         row, column = (int(i) for i in np.argwhere(~finite)[0])
-        raise ValueError(
+        raise UserError(
             f"features that are not finite cannot be used for {purpose}: got {int(np.sum(~finite))} of "
             f"{finite.size} values, the first {profiles.features[row, column]} in feature {profiles.names[column]!r} "
             f"of row {row}, expected finite numbers; {_advice(finite, np.isinf(profiles.features).any())}"
@@ -149,7 +150,7 @@ def take(profiles: Profiles, rows: np.ndarray) -> Profiles:
     if rows.dtype == bool and rows.shape == (len(profiles.metadata),):
         rows = np.flatnonzero(rows)
     elif rows.ndim != 1 or rows.dtype.kind not in "iu":
-        raise ValueError(
+        raise UserError(
             f"rows that cannot be taken: got {rows.dtype} of shape {rows.shape}, expected places as integers or one "
             f"bool for each of {len(profiles.metadata)} rows; make one mask for all rows"
         )
@@ -165,7 +166,7 @@ def take_features(profiles: Profiles, names: Sequence[str]) -> Profiles:
     places = {name: i for i, name in enumerate(profiles.names)}
     unknown = [name for name in names if name not in places]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"features that are not there: got {few(unknown)}, expected some of {few(profiles.names)}; correct the "
             "names"
         )
@@ -188,7 +189,7 @@ def groups(metadata: pl.DataFrame, by: Sequence[str] | str) -> list[np.ndarray]:
     by = [by] if isinstance(by, str) else by
     unknown = [name for name in by if name not in metadata.columns]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"no such metadata: got {few(unknown)}, expected some of {few(metadata.columns)}; correct the name, or "
             "annotate the profiles first"
         )
@@ -208,7 +209,7 @@ def write(profiles: Profiles, path: Path | str) -> None:
     """
     path = Path(path)
     if path.suffix != ".parquet":
-        raise ValueError(
+        raise UserError(
             f"profiles are written as Parquet: got {path.name!r}, expected a name that ends in .parquet; change the "
             "name"
         )
@@ -239,7 +240,7 @@ def level_path(folder: Path | str, name: str, level: str) -> Path:
         ValueError: an unknown level.
     """
     if level not in SUFFIXES:
-        raise ValueError(f"unknown level: got {level!r}, expected one of {', '.join(SUFFIXES)}; choose one of them")
+        raise UserError(f"unknown level: got {level!r}, expected one of {', '.join(SUFFIXES)}; choose one of them")
     return Path(folder) / f"{name}{SUFFIXES[level]}.parquet"
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.collecting import Block, Collector, check_rule, collect, later, match
 from cellfx.profiles.pairs import Rule
 from cellfx.profiles.similarity import Prepared, just_above
@@ -129,7 +130,7 @@ def quantile(tail: Tail, q: float, of_others: bool = False, each_twice: bool = F
     repeats = 2 if each_twice else 1
     total = repeats * int(tail.counts[:, 0].sum() if of_others else tail.counts.sum())
     if not total:
-        raise ValueError(
+        raise UserError(
             "no pairs that do not match: got groups in which all rows belong together, expected two groups or more; "
             "choose other columns"
         )
@@ -137,7 +138,7 @@ def quantile(tail: Tail, q: float, of_others: bool = False, each_twice: bool = F
     low = int(np.floor(place))
     values = [_order_statistic(tail, min(rank, total - 1) // repeats, of_others) for rank in (low, low + 1)]
     if None in values:
-        raise ValueError(
+        raise UserError(
             f"a quantile that was not asked for: got {q}, expected one of those given to tail_collector; collect again "
             "with it"
         )
@@ -247,6 +248,6 @@ def _sampled(prepared: Prepared, matching: Rule, candidates: Rule | None) -> tup
 def _check(wanted: Wanted, num_rows: int) -> None:
     qs: Sequence[float] = (*wanted.of_all, *wanted.of_others)
     if not qs or not all(0 <= q <= 1 for q in qs):
-        raise ValueError(f"no quantiles: got {list(qs)}, expected one or more in [0, 1]; .995 is the usual one")
+        raise UserError(f"no quantiles: got {list(qs)}, expected one or more in [0, 1]; .995 is the usual one")
     if num_rows < 2:
-        raise ValueError(f"no pairs to compare: got {num_rows} row, expected 2 or more; give more profiles")
+        raise UserError(f"no pairs to compare: got {num_rows} row, expected 2 or more; give more profiles")

@@ -4,6 +4,8 @@ import re
 
 import polars as pl
 
+from cellfx.errors import UserError
+
 MISSING = (
     *(
         "",
@@ -62,4 +64,4 @@ def text_in_feature(name: str, value: object, where: str = "in ") -> ValueError:
         advice = "the line of names is there again among the rows: take it out"
     elif re.fullmatch(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*", str(value)):
         advice = "its decimals are behind a comma: write points"
-    return ValueError(f"text in a feature column: got {value!r} {where}{name!r}, expected numbers; {advice}")
+    return UserError(f"text in a feature column: got {value!r} {where}{name!r}, expected numbers; {advice}")

@@ -7,6 +7,7 @@ These are the rules of Bornholdt 2021, section 4.1. Each returns a mask of rows,
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.pairs import SEPARATOR
 from cellfx.profiles.screen_rules import Columns
 
@@ -29,7 +30,7 @@ def compared(
     taken = np.ones(len(metadata), bool)
     for wanted, column in ((highest_dose, "dose"), (mechanism_size, "mechanism")):
         if wanted and getattr(columns, column) is None:
-            raise ValueError(
+            raise UserError(
                 f"a rule without its column: got columns.{column} None, expected the name of a column; give it, or "
                 "leave the rule out of compared"
             )
@@ -39,7 +40,7 @@ def compared(
         taken &= known(metadata, columns.mechanism)
         taken[taken] = _shared(metadata.filter(pl.Series(taken)), columns, mechanism_size)
     if not taken.any():
-        raise ValueError(
+        raise UserError(
             f"no treatment left to compare: got none of {len(metadata)} by highest_dose={highest_dose} and "
             f"mechanism_size={mechanism_size}, expected two or more; loosen compared"
         )
@@ -53,7 +54,7 @@ def check_labels(metadata: pl.DataFrame, columns: Columns) -> None:
         ValueError: mechanisms that are no text.
     """
     if columns.multilabel and columns.mechanism is not None and metadata.schema[columns.mechanism] != pl.String:
-        raise ValueError(
+        raise UserError(
             f"mechanisms that are no lists of labels: got {metadata.schema[columns.mechanism]} in {columns.mechanism} "
             "with columns.multilabel, expected text such as 'a|b'; leave columns.multilabel out, or write labels"
         )
@@ -72,7 +73,7 @@ def at_highest_dose(metadata: pl.DataFrame, compound: str, dose: str) -> np.ndar
     """
     _check(metadata, compound, dose)
     if not metadata.schema[dose].is_numeric():
-        raise ValueError(
+        raise UserError(
             f"doses that are no numbers: got {metadata.schema[dose]} in {dose}, expected numbers; convert the column"
         )
     highest = pl.col(dose).max().over(compound)
@@ -131,7 +132,7 @@ def _shared(metadata: pl.DataFrame, columns: Columns, least: int) -> np.ndarray:
 def _check(metadata: pl.DataFrame, *columns: str) -> None:
     for column in columns:
         if column not in metadata.columns:
-            raise ValueError(
+            raise UserError(
                 f"no such column: got {column!r}, expected one of {', '.join(metadata.columns)}; correct the name or "
                 "annotate the profiles first"
             )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles.pairs import Rule, of_rows
 from cellfx.profiles.screen_rules import ScreenRules
 from cellfx.profiles.table import Profiles
@@ -44,7 +45,7 @@ def pooled_units(profiles: Profiles, rules: ScreenRules) -> UnitProfiles:
     """
     rows = np.flatnonzero(rules.units >= 0)
     if not len(rows):
-        raise ValueError("no treated row with a mechanism: got 0, expected 2 or more; annotate the profiles")
+        raise UserError("no treated row with a mechanism: got 0, expected 2 or more; annotate the profiles")
     rows = rows[np.argsort(rules.units[rows], kind="stable")]
     codes, starts = np.unique(rules.units[rows], return_index=True)
     first = rows[starts]

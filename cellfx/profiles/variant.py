@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellfx.errors import UserError
 from cellfx.profiles import fitted, normalize, plate_identity, select, spherize
 from cellfx.profiles.normalize import Normalization
 from cellfx.profiles.select import Selection
@@ -153,18 +154,18 @@ def normalization(
         ValueError: ``on`` is neither, or as ``normalize.fit``.
     """
     if on not in ("wells", "controls"):
-        raise ValueError(f"fitted on nothing known: got on={on!r}, expected wells or controls; correct the step")
+        raise UserError(f"fitted on nothing known: got on={on!r}, expected wells or controls; correct the step")
     rows = controls if on == "controls" else _not_held_out(wells)
     return normalize.fit(wells, method, by, rows, epsilon, percentiles)
 
 
 @contextlib.contextmanager
 def told(what: str) -> Iterator[None]:
-    """Puts what was being done before the message of a ValueError."""
+    """Puts what was being done before the message of a UserError."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"{what}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from error
 
 
 _MODULES = {Selection: select, Normalization: normalize, Spherizing: spherize}
@@ -198,7 +199,7 @@ def _by(step: Step, plate: Sequence[str]) -> tuple[str, ...]:
 
 def _check_controls(step: Step, controls: np.ndarray | None) -> None:
     if controls is None and (step.kind == "spherize" or step.settings.get("on") == "controls"):
-        raise ValueError(
+        raise UserError(
             "no negative controls to fit to: got controls None, expected one bool for each of the wells, since it is "
             "fitted to the controls of every plate; say which wells are controls"
         )
@@ -215,7 +216,7 @@ def _chosen(wells: Profiles, names: Sequence[str]) -> Profiles:
     known = set(wells.names)
     missing = [name for name in names if name not in known]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"features that are missing: got {len(wells.names)} without {few(missing)}, expected all {len(names)} that "
             "it was fitted to; read the wells as the run did"
         )
@@ -231,7 +232,7 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         return json.loads((folder / STEPS).read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"no variant: got {folder} without a {STEPS} that can be read, expected the folder of a variant that "
             "bin/profile finished; name <workdir>/profiles/<variant>, or profile again"
         ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles import anndata_writing
 from cellfx.profiles.anndata_writing import Partly
 from cellfx.profiles.table import Profiles, to_frame, whole
@@ -31,7 +32,7 @@ def write_as(profiles: Profiles, path: Path, named_by: Sequence[str]) -> None:
         OSError: the folder is not there, or the disk full.
     """
     if path.suffix not in FORMATS:
-        raise ValueError(
+        raise UserError(
             f"unknown format of profiles: got {path.name!r}, expected a name that ends in {' or '.join(FORMATS)}; "
             "change the name"
         )

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 from absl import flags
 
@@ -42,7 +43,11 @@ def test_a_good_call_gets_the_flags_and_the_fields_and_returns_0():
         (OSError(28, "No space left on device"), "No space left on device"),
         (FileNotFoundError("no folder /data/x"), "no folder /data/x"),
         (ModuleNotFoundError("No module named 'q'", name="q"), "the package q is missing here; pip install q"),
-        (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), "the device's memory ran out; make input.batch_size"),
+        (MemoryError("Unable to allocate 9 TiB"), "the machine's memory ran out; make input.batch_size"),
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"),
+            "the device's memory ran out; make input.batch_size",
+        ),
     ],
 )
 def test_a_users_error_is_one_line_and_status_2(capsys, error, message):
@@ -133,3 +138,9 @@ def test_compiled_programs_are_kept_where_the_user_says_or_in_the_cache_folder(m
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
     command.prepare_process()
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "/elsewhere"
+
+
+def test_what_is_a_defect_is_told_by_its_class_and_not_by_its_text():
+    for error in (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), jax.errors.JaxRuntimeError("INTERNAL: no")):
+        with pytest.raises(type(error)):
+            run(raising(error))

@@ -2,6 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cellfx.errors import UserError
 from cellfx.profiles import spherize
 from cellfx.profiles.average_precision import average_precision
 from cellfx.profiles.enrichment import batch_enrichment, enrichment
@@ -11,7 +12,7 @@ from cellfx.profiles.pairs import encode, pair_rule
 from cellfx.profiles.replicates import replicating, reproducibility
 from cellfx.profiles.resampling import bootstrap_interval
 from cellfx.profiles.retrieval import at_k, at_r, find_hits, macro_mean
-from cellfx.profiles.scores import score, subset_means
+from cellfx.profiles.scores import attempt, score, subset_means
 from cellfx.profiles.scoring import Effort
 from cellfx.profiles.screen_rules import USUAL
 from cellfx.profiles.similarity import prepare
@@ -318,3 +319,14 @@ def test_refused(screen):
         ValueError, match=r"cannot be used for similarities: got 1 of .* the first inf in feature '.*' of row 1,"
     ):
         score(profiles._replace(features=features), controls)
+
+
+def test_a_score_is_left_out_by_the_class_of_its_error_and_not_by_its_text():
+    def fail(error):
+        raise error
+
+    left_out = {}
+    assert attempt(left_out, "grit", fail, UserError("no rows")) is None
+    assert left_out == {"grit": "no rows"}
+    with pytest.raises(ValueError, match="shapes: got 3"):
+        attempt(left_out, "mAP", fail, ValueError("shapes: got 3, expected 4"))
