@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cellfx.annotations import Count, Weight
+from cellfx.errors import UserError
 from cellfx.sparsity.allocation import counts, erdos_renyi
 from cellfx.training.optimizers import DECAYS
 
@@ -54,21 +55,21 @@ class Setting(NamedTuple):
     def check(self) -> None:
         """Raises a ValueError for a value out of its range."""
         if self.method not in METHODS:
-            raise ValueError(f"unknown method: got {self.method!r}, expected one of {METHODS}; correct it")
+            raise UserError(f"unknown method: got {self.method!r}, expected one of {METHODS}; correct it")
         if self.decay not in DECAYS:
-            raise ValueError(f"unknown decay: got {self.decay!r}, expected one of {DECAYS}; correct it")
+            raise UserError(f"unknown decay: got {self.decay!r}, expected one of {DECAYS}; correct it")
         positive = ("update_every", "batch_size", "num_epochs", "learning_rate", "end_rate")
         wrong = [name for name in positive if not getattr(self, name) > 0]
         wrong += [name for name in ("update_rate", "end_rate", "warm_up_rate") if not 0 <= getattr(self, name) <= 1]
         if self.method != "dense" and self.warm_up_rate >= 1:
-            raise ValueError(
+            raise UserError(
                 f"sparsity that never comes: got warm_up_rate={self.warm_up_rate} with method {self.method!r}, "
                 f"expected less than 1, a fraction of the run; lower it"
             )
         wrong += [name for name in ("sparsity", "dropout") if not 0 <= getattr(self, name) < 1]
         if wrong:
             expected = "more than 0" if wrong[0] in positive[:-1] else "a fraction"
-            raise ValueError(
+            raise UserError(
                 f"{wrong[0]} is out of range: got {getattr(self, wrong[0])}, expected {expected}; correct it"
             )
 
@@ -93,7 +94,7 @@ def check_sparsity(setting: Setting, num_latents: int, num_classes: int) -> None
         return
     enough = next(count for count in range(len(shapes), total + 1) if _fills_all(shapes, count / total))
     left, most = round((1 - setting.sparsity) * total), math.floor(1000 * (1 - enough / total)) / 1000
-    raise ValueError(
+    raise UserError(
         f"no way through the head: sparsity {setting.sparsity} leaves {left} of {total} weights, expected at least one "
         f"for each of {len(shapes)} layers, at most {most}; lower sparsity or widen the layers"
     )
@@ -107,7 +108,7 @@ def _fills_all(shapes: Mapping[str, tuple[int, int]], density: float) -> bool:
 def check_warm_up(setting: Setting, num_steps: int) -> None:
     """Raises a ValueError where the weights would be dropped after the last of the run's steps only."""
     if setting.method != "dense" and round(setting.warm_up_rate * num_steps) >= num_steps:
-        raise ValueError(
+        raise UserError(
             f"sparsity that never comes: got warm_up_rate={setting.warm_up_rate} of {num_steps} steps, expected a "
             f"warm-up that ends before the run; lower it"
         )
@@ -120,7 +121,7 @@ def check_together(settings: Sequence[Setting]) -> None:
         different = [name for name in Setting._fields if getattr(setting, name) != getattr(settings[0], name)]
         apart = [name for name in different if name not in NUMBERS]
         if apart:
-            raise ValueError(
+            raise UserError(
                 f"heads that cannot be trained together: got {apart[0]} {getattr(settings[0], apart[0])!r} and "
                 f"{getattr(setting, apart[0])!r}, expected settings that differ in {', '.join(NUMBERS)} alone; train "
                 f"them one after another"
@@ -130,29 +131,29 @@ def check_together(settings: Sequence[Setting]) -> None:
 def check_rows(views: np.ndarray, labels: np.ndarray, num_classes: int, batch_size: int) -> None:
     """Raises a ValueError for latents (V, N, L) and labels (N,) that K classes cannot be learnt from."""
     if views.ndim != 3 or views.shape[1] != len(labels) or not views.size:
-        raise ValueError(
+        raise UserError(
             f"latents and labels do not belong together: got latents {views.shape} and {len(labels)} labels, expected "
             f"(views, rows, latents) and a label for each row; encode the labelled images"
         )
     bad = np.argwhere(~np.isfinite(views))
     if len(bad):
-        raise ValueError(
+        raise UserError(
             f"latents that are no numbers: got {views[tuple(bad[0])]} in latent {bad[0][2]} of row {bad[0][1]}, "
             f"expected finite numbers; the encoder diverged or its images are broken, train it again"
         )
     if np.all(np.ptp(views, axis=(0, 1)) == 0):
-        raise ValueError(
+        raise UserError(
             f"constant latents: got the same {views.shape[2]} numbers for all {len(labels)} rows, expected "
             f"latents that tell images apart; train the encoder longer or with a smaller model.beta"
         )
     missing = sorted(set(range(num_classes)) - set(labels.tolist()))
     if num_classes < 2 or missing or labels.min() < 0 or labels.max() >= num_classes:
-        raise ValueError(
+        raise UserError(
             f"training must see every class: got the labels {np.unique(labels).tolist()}, expected each of 0 to "
             f"{num_classes - 1} and no other; choose other folds or leave the class out"
         )
     if batch_size > len(labels):
-        raise ValueError(
+        raise UserError(
             f"batch larger than the data: got a batch size of {batch_size} and {len(labels)} rows, expected at most as "
             f"many; lower batch_size"
         )

@@ -2,9 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +13,18 @@ import numpy as np
 
 import cellfx
 from cellfx import codes, heads
-from cellfx.head_setting import NUMBERS, Setting
+from cellfx.errors import UserError
+from cellfx.experiment import say
+from cellfx.head_setting import NUMBERS, Setting, check_sparsity, check_warm_up
 from cellfx.settings import call, nearest
 from cellfx.sparsity.summary import latents_used, sparsity
 from cellfx.training.progress import progress
 
 JUDGE = "valid"
 """The split that trials are judged on: a setting that was chosen on test images has no honest score left."""
+
+STOPPED = {130: 130, 143: 143, -signal.SIGINT: 130, -signal.SIGTERM: 143}
+"""Exit status of a process that was asked to stop -> that of the search. Other signals kill."""
 
 Params = Mapping[str, Any]
 """Value by config key, as ``get_space`` of a config file returns them."""
@@ -89,8 +95,8 @@ def of_heads(section: Mapping[str, Any], source: codes.Codes, num_seeds: int) ->
 
     def evaluate(trials: Sequence[Trial]) -> list[Outcome]:
         settings = [_setting(section, trial.params) for trial in trials]
-        outcomes: dict[int, Outcome] = {}
-        for group in _together(settings):
+        outcomes = _impossible(settings, views.shape[2], len(source.class_names), len(labels))
+        for group in _together(settings, outcomes):
             bar = progress(heads.num_steps(settings[group[0]], len(labels)))
             some = [settings[i] for i in group]
             trained = heads.attempt(views, labels, len(source.class_names), some, range(num_seeds), bar)
@@ -107,7 +113,8 @@ def of_processes(spec: str, assignments: Sequence[tuple[str, str]], workdir: Pat
     Args:
         spec: the config as ``--config`` names it.
         assignments: (key, text) of fields that are set for all trials.
-        workdir: the trials' folders lie in it.
+        workdir: the trials' folders lie in it. A trial whose process was killed, as for want of memory, goes on there
+            once more, and then counts as failed.
         objective: path into ``scores.json``, such as ``probe.balanced_accuracy``.
     """
 
@@ -119,14 +126,18 @@ def of_processes(spec: str, assignments: Sequence[tuple[str, str]], workdir: Pat
         fields = [*assignments, *((key, str(value)) for key, value in trial.params.items()), ("probe.split", JUDGE)]
         arguments = [f"--config={spec}", *(f"--config.{key}={text}" for key, text in fields), f"--workdir={folder}"]
         path = os.pathsep.join([str(Path(cellfx.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-        result = subprocess.run(
-            [sys.executable, "-m", "cellfx", "train", *arguments],
-            env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        if result.returncode in (130, 143) or result.returncode < 0:
-            raise Stopped(result.returncode if result.returncode > 0 else 128 - result.returncode)
+        command = [sys.executable, "-m", "cellfx", "train", *arguments]
+        environment = {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
+        for attempt in range(2):
+            result = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
+            if result.returncode in STOPPED:
+                raise Stopped(STOPPED[result.returncode])
+            if result.returncode >= 0:
+                break
+            killed = f"a training was killed by {signal.Signals(-result.returncode).name}"
+            say(f"{trial.folder}: {killed}; {'it counts as failed' if attempt else 'it goes on once more'}")
+        if result.returncode < 0:
+            return Outcome(None, {"error": f"{killed}, twice; it may need more memory than there is"})
         if result.returncode:
             return Outcome(None, {"error": (result.stderr.strip().splitlines() or ["no message"])[-1]})
         return Outcome(score(folder / "scores.json", objective), {})
@@ -175,11 +186,25 @@ def _setting(section: Mapping[str, Any], params: Params) -> Setting:
     return call(Setting, "head", fields)
 
 
-def _together(settings: Sequence[Setting]) -> list[list[int]]:
-    """Indices of settings by what one program can train side by side."""
+def _impossible(settings: Sequence[Setting], num_latents: int, num_classes: int, num_rows: int) -> dict[int, Outcome]:
+    """Failed trials by index: heads that would keep no weight in some layer, or all of them."""
+    found = {}
+    for i, setting in enumerate(settings):
+        setting.check()
+        try:
+            check_sparsity(setting, num_latents, num_classes)
+            check_warm_up(setting, heads.num_steps(setting, num_rows))
+        except UserError as error:
+            found[i] = Outcome(None, {"error": str(error)})
+    return found
+
+
+def _together(settings: Sequence[Setting], without: Collection[int]) -> list[list[int]]:
+    """Indices of settings by what one program can train side by side, but for some."""
     groups: dict[Setting, list[int]] = {}
     for i, setting in enumerate(settings):
-        groups.setdefault(setting._replace(**dict.fromkeys(NUMBERS, 0)), []).append(i)
+        if i not in without:
+            groups.setdefault(setting._replace(**dict.fromkeys(NUMBERS, 0)), []).append(i)
     return list(groups.values())
 
 

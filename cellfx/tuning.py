@@ -124,6 +124,7 @@ def tune(
             outcomes = evaluate([trial for _, trial in asked])
             for (trial, _), outcome in zip(asked, outcomes, strict=True):
                 _tell(study, trial, outcome)
+            _check_success(study, outcomes)
             found = _write(study, workdir)
             say(_line(found, options.num_trials, time.monotonic() - start))
     say(f"results: {workdir / RESULT}")
@@ -229,11 +230,17 @@ def _tell(study: Any, trial: Any, outcome: trials.Outcome) -> None:
         study.tell(trial, outcome.value)
         return
     study.tell(trial, state=TrialState.FAIL)
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+
+
+def _check_success(study: Any, outcomes: Sequence[trials.Outcome]) -> None:
+    """Says how many of a batch failed; raises a ValueError where no trial of the study has succeeded yet."""
+    errors = [outcome.about["error"] for outcome in outcomes if outcome.value is None]
+    if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
         raise ValueError(
-            f"no trial succeeds: got {outcome.about['error']!r} from the first, expected a trained model; mend that "
-            f"before going on"
+            f"no trial succeeds: got {errors[0]!r} from the first, expected a trained model; mend that before going on"
         )
+    if errors:
+        say(f"{len(errors)} of {len(outcomes)} trials failed, the first: {errors[0]}")
 
 
 def _write(study: Any, workdir: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from cellfx import heads
 from cellfx.head_program import draw
-from cellfx.head_setting import Setting
+from cellfx.head_setting import Setting, check_sparsity
 from cellfx.nn.head import Head
 from cellfx.sparsity.summary import latents_used, sparsity
 
@@ -195,3 +195,25 @@ def test_what_cannot_be_trained_is_refused(changes, part):
 def test_a_run_that_diverges_is_named():
     with pytest.raises(ValueError, match="a head diverged: got a loss of nan with seed 0"):
         heads.train(VIEWS, LABELS, 2, SMALL._replace(learning_rate=1e38), (0,))
+
+
+@pytest.mark.parametrize("sparsity", [0.995, 1 - 1e-9, 0.975])
+def test_a_head_that_would_keep_no_weight_somewhere_is_refused_with_counts(sparsity):
+    """6 * 8 + 8 * 4 + 4 * 2 = 88 weights in 3 layers: 3 are the fewest, 1 - 3 / 88 = .9659."""
+    setting = Setting(widths=(8, 4), sparsity=sparsity, num_epochs=6, batch_size=32)
+    left = round((1 - sparsity) * 88)
+    with pytest.raises(
+        ValueError, match=f"sparsity {sparsity} leaves {left} of 88 weights, expected at least one for ea"
+    ):
+        check_sparsity(setting, 6, 2)
+    with pytest.raises(ValueError, match=re.escape("for each of 3 layers, at most 0.965; lower sparsity")):
+        heads.train(VIEWS[..., :6], LABELS, 2, setting, (0,))
+    for allowed in (setting._replace(sparsity=0.965), setting._replace(method="dense")):
+        check_sparsity(allowed, 6, 2)
+
+
+def test_a_warm_up_that_ends_with_the_run_is_refused():
+    for rate in (1.0, 0.9999):
+        setting = SMALL._replace(method="rigl", warm_up_rate=rate)
+        with pytest.raises(ValueError, match=r"sparsity that never comes: got warm_up_rate="):
+            heads.train(VIEWS, LABELS, 2, setting, (0,))

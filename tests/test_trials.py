@@ -83,7 +83,7 @@ def process(monkeypatch):
     def run(command, **kwargs):
         commands.append(command)
         folder = trials.Path(command[-1].removeprefix("--workdir="))
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "scores.json").write_text(json.dumps(result["scores"]))
         return subprocess.CompletedProcess(command, result["status"], stderr=result["stderr"])
 
@@ -110,7 +110,39 @@ def test_a_process_that_fails_is_a_failed_trial_with_its_message(tmp_path, proce
     assert of_processes(tmp_path) == trials.Outcome(None, {"error": "train: the run diverged"})
 
 
-@pytest.mark.parametrize(("status", "expected"), [(143, 143), (130, 130), (-9, 137)])
+def test_heads_without_weights_are_failed_trials_and_leave_the_others_alone():
+    params = [{"head.sparsity": 1 - 1e-9}, {"head.sparsity": 0.5}, {"head.warm_up_rate": 0.999}]
+    bad, good, late = trials.of_heads(SECTION, encoded(), 1)(asked(*params))
+    assert "no way through the head: sparsity 0.999999999 leaves 0 of" in bad.about["error"]
+    assert "sparsity that never comes: got warm_up_rate=0.999" in late.about["error"]
+    assert bad.value is late.value is None
+    assert 0 < good.value < 2
+
+
+def test_a_process_that_is_killed_goes_on_once_more_and_then_counts_as_failed(tmp_path, process, capsys):
+    process[1].update(status=-9)
+    assert of_processes(tmp_path) == trials.Outcome(
+        None, {"error": "a training was killed by SIGKILL, twice; it may need more memory than there is"}
+    )
+    assert len(process[0]) == 2
+    assert process[0][0] == process[0][1]
+    assert "trial0: a training was killed by SIGKILL; it goes on once more" in capsys.readouterr().out
+
+
+def test_a_process_that_is_killed_once_counts_as_if_it_had_not_been(tmp_path, process, monkeypatch):
+    statuses = [-9, 0]
+    run = subprocess.run
+
+    def killed_first(command, **kwargs):
+        process[1].update(status=statuses.pop(0))
+        return run(command, **kwargs)
+
+    monkeypatch.setattr(subprocess, "run", killed_first)
+    assert of_processes(tmp_path) == trials.Outcome(0.75, {})
+    assert statuses == []
+
+
+@pytest.mark.parametrize(("status", "expected"), [(143, 143), (130, 130), (-2, 130), (-15, 143)])
 def test_a_process_that_is_stopped_stops_the_search(tmp_path, process, status, expected):
     process[1].update(status=status)
     with pytest.raises(trials.Stopped) as error:
