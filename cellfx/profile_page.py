@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cellfx import profile_pictures, profile_tables
+from cellfx import profile_agreement, profile_pictures, profile_tables
 from cellfx.analysis import charts, profile_charts
 from cellfx.analysis.report import Card, Picture, Section, Table, report
 from cellfx.data.strips import read_strips
@@ -97,7 +97,7 @@ def write(
     sections = [part for part in (compared, certain, profile_tables.subsets(scores)) if part]
     texts = _texts(scores[shown.name], shown, question)
     sections += [Section(title, texts[title], drawn) for title, drawn in parts.items() if drawn]
-    sections.append(profile_tables.glossary(scores))
+    sections += [profile_tables.glossary(scores), profile_agreement.section()]
     subtitle = f"{workdir.name} · {len(shown.wells.features):,} wells, {len(shown.treated.features):,} treatments"
     text = report("Treatment profiles", sections, _cards(scores, shown.name), subtitle, settings, versions())
     write_whole(workdir / "report.html", text.encode())
