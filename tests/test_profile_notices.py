@@ -1,5 +1,7 @@
 """Each notice by itself, on tables small enough to count in."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,7 +10,9 @@ from cellfx import profile_notices
 from cellfx.profile_controls import Controls
 from cellfx.profiles import spherize, variant
 from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.simulated import simulated
 from cellfx.profiles.table import Profiles
+from cellfx.profiles.variant import HELD_OUT
 
 COLUMNS = Columns(("Metadata_Compound",), "Metadata_Compound", "Metadata_MOA", dose="Metadata_Dose")
 
@@ -116,6 +120,65 @@ def test_the_smallest_group_is_the_one_that_is_told():
     assert found.startswith(
         "white: fitted on 2 controls in batch 'c', one of 2 such groups, which are no more than the 3"
     )
+
+
+def drawn(num_features=44, num_controls=6):
+    """A screen of eight plates, and which wells are controls."""
+    given = simulated(3, 4, num_batches=2, plates_per_batch=4, num_controls=num_controls, num_features=num_features)
+    mask = given.metadata["Metadata_Control"].to_numpy()
+    return given, controls(mask)
+
+
+def noticed(steps, given, some, folder):
+    plate = ("Metadata_Batch", "Metadata_Plate")
+    return profile_notices.of_steps("white", variant.fit(given, some.fitted, steps, plate, folder), some)
+
+
+def test_what_no_control_varied_in_is_told_with_its_share(tmp_path):
+    given, some = drawn(num_features=60)
+    step = variant.Step("spherize", {"regularization": "pycytominer"})
+    share, alike = noticed((step,), given, some, tmp_path)
+    assert re.fullmatch(
+        r"white: 48 controls do not vary in 13 and hardly in 1 of 60 directions: \d+\.\d % of a treated well's squared "
+        r"norm lies there before spherizing, (\d+\.\d) % behind it; where that is most of it, select features, or "
+        r"change regularization, epsilon or unseen of the step spherize",
+        share,
+    )
+    assert alike.startswith("white: fitted on 48 controls, which are no more than the 60 features")
+    # By batch, and of controls of which half is held out, it is the worst batch's fitted ones.
+    out = some.all & (np.arange(len(some.all)) % 2 == 0)
+    half = Controls(some.all & ~out, out)
+    marked = given._replace(metadata=given.metadata.with_columns(pl.Series(HELD_OUT, out)))
+    (share,) = noticed((variant.Step("spherize", {"by": "Metadata_Batch"}),), marked, half, tmp_path)
+    assert re.match(r"white: 1\d controls in Metadata_Batch 'batch \d' do not vary in 4\d of 60 directions: ", share)
+    few, enough = drawn(num_features=10), drawn(num_features=10, num_controls=20)
+    for given, some in (few, enough):
+        assert noticed((step,), given, some, tmp_path) == []
+
+
+def test_a_spread_of_few_controls_and_what_it_costs_spherizing_are_told(tmp_path):
+    given, some = drawn()
+    steps = (variant.Step("standardize", {"on": "controls"}), variant.Step("spherize", {}))
+    few, share = noticed(steps, given, some, tmp_path)
+    assert few.startswith(
+        "white: standardize is fitted on 6 controls in Metadata_Batch 'batch 1', Metadata_Plate 'plate 1-1', the "
+        "fewest of 8 groups: a spread of fewer than 10 is known poorly"
+    )
+    assert share.startswith(
+        "white: 48 controls do not vary in 4 and hardly in 2 of 44 directions (4 of them because of the steps before "
+        "or of features that depend on each other): "
+    )
+    assert noticed((variant.Step("centre", {"on": "controls"}),), given, some, tmp_path) == []
+    assert noticed((variant.Step("standardize", {}),), given, some, tmp_path) == []
+    enough = drawn(num_controls=10)
+    assert noticed(steps[:1], *enough, tmp_path) == []
+
+
+def test_directions_that_controls_hardly_vary_in_are_told(tmp_path):
+    given, some = drawn(num_features=46)
+    text = "white: 48 controls do not vary in 0 and hardly in "
+    (share,) = noticed((variant.Step("spherize", {}),), given, some, tmp_path)
+    assert share.startswith(text)
 
 
 def test_treatments_that_are_not_compared_are_told_by_their_rule():

@@ -60,7 +60,11 @@ def test_every_variant_has_its_levels_and_scores(finished):
             assert 0 < number.get("p_value", 1) <= 1, score
     wells = reading.read(workdir / "profiles" / "spherized" / "screen_spherized.parquet")
     controls = wells.features[wells.metadata["Metadata_Control"].to_numpy()]
-    np.testing.assert_allclose(np.cov(controls.T), np.eye(12), atol=1e-4)  # epsilon, 1e-6, over variances near 1
+    raw = read_wells(tiny())[0].features[wells.metadata["Metadata_Control"].to_numpy()]
+    variances, axes = np.linalg.eigh(np.cov(((raw - raw.mean(axis=0)) / raw.std(axis=0)).T))
+    # By default what varies less than the mean is divided by the mean.
+    expected = axes * (variances / np.maximum(variances, variances.mean())) @ axes.T
+    np.testing.assert_allclose(np.cov(controls.T), expected, atol=1e-9)
 
 
 def test_the_page_shows_every_score_with_its_certainty_and_what_is_left_out(finished):
@@ -335,7 +339,7 @@ WRONG = {
     ),
     "unknown setting of a normalisation": (
         {"variants": (("a", ({"name": "standardize", "controls": "wells"},)),)},
-        "variant 'a': unknown config key standardize.controls; expected one of by, on, epsilon",
+        "variant 'a': unknown config key standardize.controls; did you mean percentiles?",
     ),
     "columns that are no columns": (
         {"variants": (("a", ({"name": "standardize", "by": "Metadata_Batsch"},)),)},
@@ -479,8 +483,10 @@ def test_notices_are_said_once_and_kept_with_every_variant(tmp_path, capsys):
         "white: fitted on 24 controls, which are no more than the 51 features, so that these controls are alike by "
         "construction; scores against them say less than they seem; hold some out with controls.held_out"
     )
-    assert sorted(scores["white"]["notices"]) == sorted([*of_all, alike])
-    assert [line for line in said if line in scores["white"]["notices"]] == [*of_all, alike]
+    (share,) = [line for line in scores["white"]["notices"] if "a treated well's squared norm" in line]
+    assert share.startswith("white: 24 controls do not vary in 28 of 51 directions: ")
+    assert sorted(scores["white"]["notices"]) == sorted([*of_all, share, alike])
+    assert [line for line in said if line in scores["white"]["notices"]] == [*of_all, share, alike]
     kept = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert kept["white"]["notices"] == scores["white"]["notices"]
     treated = reading.read(tmp_path / "run" / "profiles" / "raw" / "screen_consensus.parquet")
@@ -525,7 +531,8 @@ def test_controls_that_are_held_out_judge_and_do_not_fit(tmp_path):
     for held_out in (0.0, 0.5):
         controls = {"column": "Metadata_Control", "values": ("true",), "held_out": held_out}
         loaded = tiny(profiles={"simulated": simulated}, controls=controls, compared={}, pictures={"nearest": 0})
-        loaded["variants"] = [("raw", ()), ("spherized", ("spherize",))]
+        step = {"name": "spherize", "regularization": "pycytominer"}
+        loaded["variants"] = [("raw", ()), ("spherized", (step,))]
         workdir = tmp_path / str(held_out)
         scores = profiling.run(loaded, workdir)
         found[held_out] = scores["spherized"]["scores"]["fraction retrieved"]["value"]

@@ -13,7 +13,7 @@ import numpy as np
 from cellfx.profiles.spherize import Principal, Spherizing, principal
 from cellfx.profiles.table import Profiles, groups
 
-STILL = 1e-4
+STILL = 0.01
 """Controls hardly vary in a direction in which their variance is below this share of the mean over all directions."""
 
 

@@ -48,6 +48,8 @@ from cellfx.profiles.table import Profiles, check_finite
 METHODS = ("ZCA-cor", "ZCA", "PCA-cor", "PCA")
 UNSEEN = ("smallest", "drop")
 REGULARIZATIONS = ("ledoit_wolf", "mean_floor", "median_floor", "pycytominer")
+REGULARIZATION, FLOOR = "mean_floor", 1.0
+"""What is done where nothing is said."""
 _KIND = "spherizing"
 _EXACT = 1e-8
 """Least ratio of variances that products of features keep to 1e-6 and better; below it QR is used, which keeps all."""
@@ -100,9 +102,9 @@ def fit(
     controls: np.ndarray | None,
     method: str = "ZCA-cor",
     by: Sequence[str] | str = (),
-    regularization: str = "pycytominer",
+    regularization: str = REGULARIZATION,
     epsilon: float = 1e-12,
-    floor: float = 0.1,
+    floor: float = FLOOR,
     unseen: str = "smallest",
 ) -> Spherizing:
     """Finds the map that makes the covariance of controls the identity, as far as they are enough to know it.
@@ -222,15 +224,17 @@ def _shrinkage(x: np.ndarray, values: np.ndarray) -> float:
     square = np.sum(covariance**2)
     distance = square - covariance.sum() ** 2 / num_features
     noise = (np.mean(np.sum(x**2, axis=1) ** 2) - square) / num_rows
-    return float(min(noise / distance, 1.0)) if distance > 0 else 1.0
+    return float(np.clip(noise / distance, 0.0, 1.0)) if distance > 0 else 1.0
 
 
 def _divisors(found: Principal, regularization: str, epsilon: float, floor: float) -> tuple[np.ndarray, float]:
     """Variances (r,) to divide by along the axes, and the one for directions in which no control varies."""
     measured = found.variances
     if regularization == "ledoit_wolf":
-        rest = found.shrinkage * measured.sum() / len(found.scale)
-        variances = (1 - found.shrinkage) * measured + rest
+        added = found.shrinkage * measured.sum() / len(found.scale)
+        variances = (1 - found.shrinkage) * measured + added
+        # Two controls are no reason to shrink, for the estimate.
+        rest = added or variances[-1]
     elif regularization == "pycytominer":
         variances, rest = measured, measured[-1]
     else:

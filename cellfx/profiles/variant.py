@@ -17,6 +17,7 @@ import numpy as np
 
 from cellfx.errors import UserError
 from cellfx.profiles import fitted, normalize, plate_identity, select, spherize
+from cellfx.profiles.control_directions import Stillness, stillness
 from cellfx.profiles.normalize import Normalization
 from cellfx.profiles.select import Selection
 from cellfx.profiles.spherize import Spherizing
@@ -49,10 +50,14 @@ class Fit(NamedTuple):
     Attributes:
         wells: N rows, behind the last step.
         fitted: by each step.
+        steps: that fitted it.
+        still: (place of a spherizing among them, what its controls do not vary in), where there is anything.
     """
 
     wells: Profiles
     fitted: tuple[Selection | Normalization | Spherizing, ...]
+    steps: tuple[Step, ...] = ()
+    still: tuple[tuple[int, Stillness], ...] = ()
 
 
 def levels(found: Fit) -> list[str]:
@@ -73,14 +78,19 @@ def fit(wells: Profiles, controls: np.ndarray, steps: Sequence[Step], plate: Seq
     Raises:
         ValueError: see the functions of the steps; the message names the step.
     """
-    done, files, parts, dropped = [], [], [], {}
+    done, files, parts, dropped, still = [], [], [], {}, []
     names, plate = wells.names, fitted.columns(plate)
+    # Steps say what they do by themselves, so that another default is not taken for theirs one day.
+    usual = {"regularization": spherize.REGULARIZATION, "floor": spherize.FLOOR}
+    steps = [step._replace(settings={**usual, **step.settings}) if step.kind == "spherize" else step for step in steps]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STEPS).unlink(missing_ok=True)
     for step in steps:
         with told(f"step {len(done) + 1}, {step.kind}"):
             part = _fitted(step, wells, controls, plate)
-            wells = _applied(part, wells)
+            before, wells = wells, _applied(part, wells)
+        if isinstance(part, Spherizing) and (found := _still(part, before, wells, controls)):
+            still.append((len(parts), found))
         done.append(step)
         parts.append(part)
         count = [each.kind for each in done].count(step.kind)
@@ -94,7 +104,7 @@ def fit(wells: Profiles, controls: np.ndarray, steps: Sequence[Step], plate: Seq
         names = parts[0].kept
     described = [{**step._asdict(), "file": file} for step, file in zip(done, files, strict=True)]
     _write(folder / STEPS, {"plate": plate, "features": names, "steps": described})
-    return Fit(wells, tuple(parts))
+    return Fit(wells, tuple(parts), tuple(done), tuple(still))
 
 
 def apply(folder: Path | str, wells: Profiles, controls: np.ndarray | None = None) -> Profiles:
@@ -119,7 +129,7 @@ def apply(folder: Path | str, wells: Profiles, controls: np.ndarray | None = Non
     with told(f"variant of {folder}"):
         wells = _chosen(wells, described["features"])
         for number, given in enumerate(described["steps"], 1):
-            step = Step(given["kind"], given["settings"])
+            step = Step(given["kind"], {**_EARLIER.get(given["kind"], {}), **given["settings"]})
             with told(f"step {number}, {step.kind}"):
                 if plate[-1] in _by(step, plate):
                     _check_controls(step, controls)
@@ -170,6 +180,8 @@ def told(what: str) -> Iterator[None]:
 
 _MODULES = {Selection: select, Normalization: normalize, Spherizing: spherize}
 _MODULES_OF_KINDS = {**dict.fromkeys(normalize.METHODS, normalize), "select": select, "spherize": spherize}
+_EARLIER = {"spherize": {"regularization": "pycytominer"}}
+"""Settings by kind that runs had before there was a choice, and that their files do not name."""
 _LEVELS = {Selection: "selected", Normalization: "normalized", Spherizing: "spherized"}
 
 
@@ -183,6 +195,12 @@ def _fitted(step: Step, wells: Profiles, controls: np.ndarray | None, plate: Seq
     if step.kind == "spherize":
         return spherize.fit(wells, controls, **settings)
     return normalization(wells, step.kind, controls, **settings)
+
+
+def _still(part: Spherizing, before: Profiles, after: Profiles, controls: np.ndarray) -> Stillness | None:
+    kept = _not_held_out(before)
+    treated = ~controls if kept is None else ~controls & kept
+    return stillness(part, before, after, controls if kept is None else controls & kept, treated)
 
 
 def _applied(part: Any, wells: Profiles) -> Profiles:

@@ -17,7 +17,7 @@ from cellfx.profiles import spherize
 
 
 def ours(profiles):
-    return spherize.apply(spherize.fit(profiles, None, epsilon=0.0), profiles).features
+    return spherize.apply(spherize.fit(profiles, None, regularization="pycytominer", epsilon=0.0), profiles).features
 
 
 def table(profiles):

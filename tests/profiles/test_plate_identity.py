@@ -66,6 +66,7 @@ def test_plates_of_one_name_are_told_by_their_batch(tmp_path):
             table, changed = pl.concat([table, table]), {"aggregate": {"by": [BATCH, PLATE, WELL, *KEPT]}}
         table.write_parquet(folder / "table.parquet")
         scores = profiling.run(asked(folder / "table.parquet", **changed), folder / "run")
+        assert scores["all"].pop("notices")  # they name plates
         kinds = ("standardize", "mad_robustize", "spherize")
         fitted = [np.load(folder / "run" / "profiles" / "all" / f"{kind}.npz")["centre"] for kind in kinds]
         assert [len(centre) for centre in fitted] == [4, 4, 4]

@@ -281,7 +281,7 @@ def test_an_infinite_odds_ratio_is_as_likely_as_chance_makes_it():
 def test_controls_that_spherizing_made_equally_unlike_have_no_batches():
     profiles = simulated(4, 3, num_controls=10, num_features=80, num_batches=2, plates_per_batch=2, seed=1)
     controls = profiles.metadata["Metadata_Control"].to_numpy()
-    fitted = spherize.fit(profiles, controls)
+    fitted = spherize.fit(profiles, controls, regularization="pycytominer")
     found = score(spherize.apply(fitted, profiles), controls, None, "cosine", FAST, ("batch enrichment",))
     reason = found.left_out["batch enrichment"]
     assert "controls that are all equally similar: got similarities from -0.025641 to -0.025641, expected" in reason
