@@ -121,6 +121,7 @@ def tune(
         while count := min(batch_size, _num_left(study, options.num_trials)):
             start = time.monotonic()
             asked = [_ask(study, space, owner) for _ in range(count)]
+            _check_unset(asked[0][1], assignments)
             outcomes = evaluate([trial for _, trial in asked])
             for (trial, _), outcome in zip(asked, outcomes, strict=True):
                 _tell(study, trial, outcome)
@@ -220,6 +221,16 @@ def _ask(study: Any, space: Space, owner: str) -> tuple[Any, trials.Trial]:
     trial.set_user_attr("folder", folder)
     trial.set_user_attr("owner", owner)
     return trial, trials.Trial(dict(space(trial)), folder)
+
+
+def _check_unset(trial: trials.Trial, assignments: Sequence[tuple[str, str]]) -> None:
+    """Raises a ValueError where the command line sets what the trials set."""
+    for key, text in assignments:
+        if key in trial.params:
+            raise ValueError(
+                f"config key {key} cannot be set: got {text!r}, expected no such key, because get_space tries values "
+                f"of it; leave it out"
+            )
 
 
 def _tell(study: Any, trial: Any, outcome: trials.Outcome) -> None:

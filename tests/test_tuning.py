@@ -220,3 +220,22 @@ def test_a_workdir_in_use_is_refused(tmp_path, evaluated):
     with locked(tmp_path), pytest.raises(ValueError, match="is in use"):
         search(tmp_path)
     assert os.listdir(tmp_path) == [".lock"]
+
+
+def test_what_the_trials_set_cannot_be_set_besides(tmp_path, evaluated):
+    with pytest.raises(
+        ValueError, match=r"config key model\.x cannot be set: got '2', .* get_space tries values of it"
+    ):
+        tuning.tune(CONFIG, space, "configs/toy.py", [("model.x", "2")], tmp_path, None, "toy")
+    assert evaluated == []
+
+
+def test_a_batch_goes_on_where_some_of_its_trials_fail(tmp_path, monkeypatch, capsys):
+    def of_heads(*_):
+        return lambda asked: [trials.Outcome(None, {"error": "no weights"}), *parabola(asked)[1:]]
+
+    monkeypatch.setattr(trials, "of_heads", of_heads)
+    monkeypatch.setattr(tuning, "_codes", lambda: None)
+    found = search(tmp_path, {"head": {}, "tune": {"num_trials": 6, "batch_size": 3}})
+    assert [row["value"] is None for row in found["trials"]] == [True, False, False] * 2
+    assert capsys.readouterr().out.count("1 of 3 trials failed, the first: no weights") == 2

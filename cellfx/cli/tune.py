@@ -40,8 +40,10 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
         # One device for each core: heads need nothing of each other, and no core waits for another after each product.
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
 
-    from cellfx import tuning
+    from cellfx import repeats, tuning
 
+    if "head" not in loaded.values:
+        repeats.check(loaded.values)
     name = values.study or loaded.name
     tuning.tune(loaded.values, space, values.config, assignments, workdir, values.storage, name)
 
