@@ -16,11 +16,13 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from cellfx.errors import UserError
+from cellfx.profile_score_files import PAIRS
 from cellfx.profile_scores import OWN, Variant, retrieved
 from cellfx.profile_setting import Asked
 from cellfx.profiles import fitted, row_filter
 from cellfx.profiles import scores as library
 from cellfx.profiles.average_precision import average_precision
+from cellfx.profiles.mean_average_precision import MeanAveragePrecision
 from cellfx.profiles.pairs import check_columns, pair_rule
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.table import METADATA, Profiles
@@ -113,20 +115,45 @@ def score(variant: Variant, columns: Columns, question: Asked, rules: Mapping[st
 
     Returns:
         ``scores``, ``left_out`` and ``pairs`` (name -> groups, their mean average precision and corrected p-values), as
-        in ``profile_scores.score``. A rule by which no row has both kinds of pairs is left out.
+        in ``profile_scores.score``, and ``tables``, with one of all groups of all rules. A rule by which no row has
+        both kinds of pairs is left out.
     """
-    found: dict[str, Any] = {"scores": {}, "left_out": {}, "pairs": {}}
+    found: dict[str, Any] = {"scores": {}, "left_out": {}, "pairs": {}, "tables": {}}
+    tables = []
     for name, rule in rules.items():
         result = library.attempt(found["left_out"], MEAN + name, _score, name, rule, variant, columns, question)
         if result is not None:
-            found["pairs"][name], scores = result
+            found["pairs"][name], scores, mean = result
             found["scores"] |= scores
+            tables.append(_table(name, rule, mean))
+    if tables:
+        found["tables"][PAIRS] = pl.concat(tables)
     return found
+
+
+def _table(name: str, rule: Pairs, mean: MeanAveragePrecision) -> pl.DataFrame:
+    """A row for each group, see ``profile_score_files.MEANINGS``."""
+    group = pl.concat_str([pl.col(column).cast(pl.String) for column in mean.groups.columns], separator=" · ")
+    values = {
+        "num_scored": mean.num_rows,
+        "mean_average_precision": mean.mean_average_precision,
+        "mean_normalized_average_precision": mean.mean_normalised,
+        "p_value": mean.p_value,
+        "exact": mean.exact,
+        "corrected_p_value": mean.corrected_p_value,
+        "retrieved": mean.retrieved,
+    }
+    return mean.groups.select(
+        pl.lit(name).alias("rule"),
+        pl.lit(rule.level).alias("level"),
+        group.alias("group"),
+        *(pl.Series(f"{what}_by_rule", each) for what, each in values.items()),
+    )
 
 
 def _score(
     name: str, rule: Pairs, variant: Variant, columns: Columns, question: Asked
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any], MeanAveragePrecision]:
     rows = _rows(name, rule, variant)
     named = {column for listed in rule.lists for column in listed}
     multilabel = columns.mechanism if columns.multilabel and columns.mechanism in named else None
@@ -136,8 +163,7 @@ def _score(
         group = rule.by[0]
         treated = treated.with_columns(pl.when(~pl.col(CONTROL)).then(pl.col(group)).alias(group))
     names = (SHARE + name, MEAN + name)
-    by_group, scores, _ = retrieved(precision, treated, rule.by, columns, question, names, rule.level)
-    return by_group, scores
+    return retrieved(precision, treated, rule.by, columns, question, names, rule.level)
 
 
 def _rows(name: str, rule: Pairs, variant: Variant) -> Profiles:

@@ -12,12 +12,15 @@ FOLDER = "scores"
 """Of the workdir, with a folder for each variant and ``COLUMNS_FILE``."""
 COLUMNS_FILE = "columns.csv"
 LEVELS = ("wells", "treatments", "treatments_by_batch", "compounds", "mechanisms")
+PAIRS = "pairs"
+"""The table of groups of own rules of pairs, where there are any."""
 
 SUFFIXES = {
     "_vs_controls": "the wells of a treatment among the negative controls of their plate",
     "_vs_treatments": "the wells of a treatment among the wells of all other treatments",
     "_of_mechanism": "treatments of a mechanism among those of other mechanisms, pairs of one compound left out; in "
     "the table of compounds, each compound is one profile, the median of its treatments",
+    "_by_rule": "rows of the group by a rule of the config section pairs",
 }
 """Ending of a column -> which rows its average precision looks for, and among which."""
 MEANINGS = {
@@ -68,6 +71,13 @@ MEANINGS = {
     r"mp_num_components": "principal components that it is measured on",
 }
 """Pattern of a column -> its meaning, where {} stands for what ``SUFFIXES`` says."""
+MEANINGS_OF_PAIRS = {
+    "rule": "name of a rule of the config section pairs",
+    "level": "whether its rows are wells or treatments",
+    "group": "what the rows of a group share",
+    "corrected_p_value_by_rule": "that p-value after Benjamini and Hochberg, over the groups of the rule",
+}
+"""Column of the table ``PAIRS`` alone -> its meaning."""
 
 
 def write(tables: Mapping[str, Mapping[str, pl.DataFrame]], workdir: Path) -> None:
@@ -80,11 +90,11 @@ def write(tables: Mapping[str, Mapping[str, pl.DataFrame]], workdir: Path) -> No
     Raises:
         OSError: the disk is full.
     """
-    meanings: dict[str, dict[str, str]] = {level: {} for level in LEVELS}
+    meanings: dict[str, dict[str, str]] = {level: {} for level in (*LEVELS, PAIRS)}
     for name, levels in tables.items():
         folder = workdir / FOLDER / name
         folder.mkdir(parents=True, exist_ok=True)
-        for level in LEVELS:
+        for level in meanings:
             _write(levels.get(level), folder / f"{level}.parquet", folder / f"{level}.csv")
             meanings[level] |= describe(levels[level].columns) if level in levels else {}
     rows = [(level, *pair) for level, columns in meanings.items() for pair in columns.items()]
@@ -100,6 +110,8 @@ def describe(names: Sequence[str]) -> dict[str, str]:
 def _meaning(name: str) -> str:
     if name.startswith(METADATA):
         return "metadata, as in the profiles"
+    if name in MEANINGS_OF_PAIRS:
+        return MEANINGS_OF_PAIRS[name]
     suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
     meaning = next(words for pattern, words in MEANINGS.items() if re.fullmatch(pattern, name))
     return meaning.format(SUFFIXES.get(suffix, ""))

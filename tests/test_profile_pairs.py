@@ -36,9 +36,13 @@ def of_copairs(table, rule, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
     """Scores of a screen of which some wells are left out, the page, and its table."""
-    folder = tmp_path_factory.mktemp("runs")
     return *profile(folder, pairs=RULES, rows={"where": ROWS}), pl.read_parquet(folder / "wells.parquet")
 
 
@@ -70,6 +74,19 @@ def test_own_rules_stand_on_the_page_beside_the_others(run):
     assert "left out by pairs.mechanisms.where: 32 of 54 wells" in scores["notices"]
     assert "left out by rows.where: 2 of 56 rows" in scores["notices"]
     assert "left out by rows.where: 2 of 56 rows</td>" in page
+
+
+def test_groups_of_own_rules_are_a_table(run, folder):
+    scores, _, _ = run
+    table = pl.read_parquet(folder / "run" / "scores" / "raw" / "pairs.parquet")
+    assert table["rule"].unique(maintain_order=True).to_list() == list(scores["pairs"])
+    for (name,), rows in table.group_by("rule"):
+        found = scores["pairs"][name]
+        assert [rows["group"].to_list()] == list(found["groups"].values())
+        assert rows["mean_average_precision_by_rule"].to_list() == found["mean_average_precision"].tolist()
+        assert rows["corrected_p_value_by_rule"].to_list() == found["corrected_p_value"].tolist()
+    meanings = pl.read_csv(folder / "run" / "scores" / "columns.csv").filter(pl.col("table") == "pairs")
+    assert meanings["column"].to_list() == table.columns
 
 
 def test_treatments_are_compared_by_own_rules_too(tmp_path):

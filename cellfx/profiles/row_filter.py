@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from cellfx.errors import UserError
 from cellfx.profiles.table import Profiles, few, take
 
 KEY = "rows.where"
@@ -139,9 +140,9 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"there are {few(known)}"
 
 
-def _error(where: str, key: str, why: str) -> ValueError:
+def _error(where: str, key: str, why: str) -> UserError:
     reason = " ".join(why.split("\n")[0].split())
-    return ValueError(
+    return UserError(
         f"no condition for rows: got {key} {where!r} ({reason}), expected SQL over columns of the table, true or "
         "false, such as \"Metadata_Type = 'trt'\"; correct it: text stands in single quotes, metadata of text files "
         "are text, of which CAST(... AS DOUBLE) makes numbers"
