@@ -66,7 +66,7 @@ class Options(NamedTuple):
             its answers are averaged over them.
         train_images: about how many training and validation images the classifier on the latents learns from, of each
             class as many as of any other as far as they go; None for all.
-        factor_votes: votes of the FactorVAE score.
+        factor_votes: votes that the FactorVAE score learns from; half as many judge it.
         generated: whether images that the model draws from nothing are judged too; it takes half a minute.
         split: the images that everything is measured on, one of ``JUDGES``: ``valid`` keeps the test images unseen
             while a setting is chosen, as ``bin/tune`` does.

@@ -15,9 +15,6 @@ from cellfx.nn.dcgan import Outwards, check_filters
 from cellfx.nn.infogan import HALF_WIDTH, Discriminator, Drawn, Networks, Reading
 from cellfx.types import Batch, Key, LossFn, Model, PyTree, Spec
 
-EVALUATION_SEED = 0
-"""A trained model is judged on the same codes every time."""
-
 
 class _Weights(NamedTuple):
     """What the losses weigh; see ``infogan``."""
@@ -111,7 +108,7 @@ def infogan(
 
 def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | None, training: bool) -> LossFn:
     def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        keys, mask, seen = _keys(key, training), batch["mask"], batch["mask"] if training else None
+        keys, mask, seen = jax.random.split(key, 5), batch["mask"], batch["mask"] if training else None
         drawn = networks.draw(keys[0], len(mask), axis_name)
         fake, _ = networks.generate(params, extra, drawn.joined().astype(batch["image"].dtype), seen, drawn.grain)
 
@@ -147,7 +144,7 @@ def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | 
 
 def _generator_loss(networks: Networks, weights: _Weights, axis_name: str | None, training: bool) -> LossFn:
     def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        keys, mask, seen = _keys(key, training), batch["mask"], batch["mask"] if training else None
+        keys, mask, seen = jax.random.split(key, 5), batch["mask"], batch["mask"] if training else None
         drawn = networks.draw(keys[0], len(mask), axis_name)
         fake, new = networks.generate(params, extra, drawn.joined().astype(batch["image"].dtype), seen, drawn.grain)
         shown = _blurred(fake, keys[1], weights, step, axis_name, training)
@@ -160,10 +157,6 @@ def _generator_loss(networks: Networks, weights: _Weights, axis_name: str | None
         return total, (terms, new if training else extra)
 
     return loss
-
-
-def _keys(key: Key, training: bool) -> jax.Array:
-    return jax.random.split(key if training else jax.random.key(EVALUATION_SEED), 5)
 
 
 def _blurred(

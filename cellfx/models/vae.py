@@ -13,9 +13,6 @@ from cellfx.losses.reconstruction import logit, reconstruction_loss
 from cellfx.nn.autoencoder import applied, autoencoder, decoder_of, encoder_of, initialiser_of, sampler_of
 from cellfx.types import Batch, Key, Metrics, Model, PyTree, Spec
 
-EVALUATION_SEED = 0
-"""With batch statistics of its own a trained model is judged on the same noise every time."""
-
 
 @checked("model")
 def vae(
@@ -70,14 +67,11 @@ def vae(
         total = terms["reconstruction"] + beta * warm_up(step, warm_up_steps) * terms["kl"]
         return total, (terms, new if training else extra)
 
-    def eval_loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        return objective(params, extra, batch, jax.random.key(EVALUATION_SEED), step, training=False)
-
     return Model(
         initialiser_of(module, "vae"),
         {"vae": functools.partial(objective, training=True)},
         encoder_of(module, "vae"),
         decoder_of(module, "vae"),
-        eval_losses={"vae": eval_loss} if architecture == "dcgan" else None,
+        eval_losses={"vae": functools.partial(objective, training=False)} if architecture == "dcgan" else None,
         sample=sampler_of(module, "vae"),
     )

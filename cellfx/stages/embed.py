@@ -124,5 +124,6 @@ def _first(split: Split, count: int) -> Split:
 
 
 def _divergence(source: Source, encode: Encode) -> np.ndarray:
-    mean, logvar = encode(next(batches(source.splits["train"]))["image"])
-    return latents.kl_per_latent(np.asarray(mean), np.asarray(logvar))
+    """KL of every latent, (L,) nats, over the training images of one batch."""
+    found = latents.encode_batches(encode, [next(batches(source.splits["train"]))])
+    return latents.kl_per_latent(found.mean, found.logvar)

@@ -143,15 +143,17 @@ def test_padding_changes_no_loss(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_loss_for_evaluation_changes_nothing_and_takes_no_chances(name):
+def test_a_loss_for_evaluation_changes_nothing_and_takes_no_chances_but_those_of_its_key(name):
+    """A model that draws noise draws other noise for every batch, and the same whenever it is judged again."""
     model, (params, extra) = make(name), initialised(name)
     if model.eval_losses is None:
         return
     assert set(model.eval_losses) == set(model.losses)
     for player, loss in model.eval_losses.items():
-        found = [loss(params, extra, batch_of(), jax.random.key(k), jnp.int32(0)) for k in (0, 1)]
-        assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), *found))
-        value, (metrics, new) = found[0]
+        found, again, other = (loss(params, extra, batch_of(), jax.random.key(k), jnp.int32(0)) for k in (0, 0, 1))
+        assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), found, again))
+        assert (float(found[0]) == float(other[0])) == (model.sample is None)
+        value, (metrics, new) = found
         assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), new, extra))
         trained = model.losses[player](params, extra, batch_of(), jax.random.key(0), jnp.int32(0))
         assert set(metrics) == set(trained[1][0])

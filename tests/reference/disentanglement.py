@@ -64,13 +64,18 @@ def sap_continuous(codes, factors):
     return np.mean(leads)
 
 
-def factor_vae(batches, fixed, codes, num_factors):
-    """Kim and Mnih 2018, section 4: batches of codes, one vote each, and which factor each had fixed."""
+def factor_vae(batches, fixed, codes, num_factors, num_learnt):
+    """Kim and Mnih 2018, section 4: batches of codes, one vote each, and which factor each had fixed.
+
+    The first ``num_learnt`` votes say which factor a latent stands for, all others judge that.
+    """
     deviation = codes.std(axis=0)
+    latents = [np.argmin([np.var(b[:, j] / deviation[j]) for j in range(codes.shape[1])]) for b in batches]
     votes = np.zeros((codes.shape[1], num_factors))
-    for batch, factor in zip(batches, fixed, strict=True):
-        votes[np.argmin([np.var(batch[:, j] / deviation[j]) for j in range(codes.shape[1])]), factor] += 1
-    return sum(max(row) for row in votes) / votes.sum()
+    for latent, factor in zip(latents[:num_learnt], fixed[:num_learnt], strict=True):
+        votes[latent, factor] += 1
+    fresh = list(zip(latents[num_learnt:], fixed[num_learnt:], strict=True))
+    return sum(list(votes[latent]).index(max(votes[latent])) == factor for latent, factor in fresh) / len(fresh)
 
 
 def udr_match(similarity):
