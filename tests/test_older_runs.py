@@ -17,7 +17,8 @@ def cells(tmp_path):
     for label, (name, count) in enumerate(COUNTS.items()):
         (tmp_path / "cells" / name).mkdir(parents=True)
         for number in range(count):
-            tifffile.imwrite(tmp_path / "cells" / name / f"{number:02}.tif", np.full((8, 8), 90 * label + number, "u1"))
+            image = np.arange(64, dtype=np.uint8).reshape(8, 8) + np.uint8(90 * label + number)
+            tifffile.imwrite(tmp_path / "cells" / name / f"{number:02}.tif", image)
     return tmp_path / "cells"
 
 
