@@ -5,7 +5,7 @@ says which of them is best. A variant is a row of steps, each fitted and applied
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from cellfx import (
     profile_setting,
     profile_steps,
 )
+from cellfx.annotations import check_value
 from cellfx.errors import UserError
 from cellfx.experiment import say
 from cellfx.profile_controls import Controls
@@ -35,7 +36,7 @@ from cellfx.profiles import consensus, treatments, variant
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.select import Selection
 from cellfx.profiles.table import Profiles, level_path, take, write
-from cellfx.settings import Config, call, locked, nearest, to_dict, write_whole
+from cellfx.settings import Config, call, check_section, locked, nearest, to_dict, write_whole
 
 SECTIONS = ("columns", "profiles", "variants")
 OPTIONAL_SECTIONS = (
@@ -168,6 +169,11 @@ def check_sections(settings: Mapping[str, Any]) -> None:
     missing = [name for name in SECTIONS if name not in settings]
     if missing:
         raise UserError(f"config section {missing[0]} is missing; expected {', '.join(SECTIONS)}")
+    for name, section in settings.items():
+        if name == "annotate":
+            check_value(name, section, Mapping | Sequence[Mapping])
+        elif name != "variants" and not (name == "controls" and section is None):
+            check_section(name, section)
 
 
 def _check_workdir(workdir: Path) -> None:

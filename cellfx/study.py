@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-from cellfx.annotations import marked
+from cellfx.annotations import check_value, marked
 from cellfx.settings import Config, check_call, locked, nearest, to_dict, write_whole
 from cellfx.stages import READ, SHOWN
 from cellfx.training.progress import format_seconds
@@ -199,6 +199,8 @@ def read_study(workdir: Path) -> dict[str, Any]:
 
 def _stage(name: str, section: dict[str, Any]) -> Stage:
     kind, after = section.pop("stage", name), section.pop("after", ())
+    check_value(f"{name}.stage", kind, str)
+    check_value(f"{name}.after", after, Sequence[str])
     module = f"cellfx.stages.{kind}"
     if not str(kind).isidentifier() or importlib.util.find_spec(module) is None:
         known = [path.stem for path in Path(__file__).with_name("stages").glob("[!_]*.py")]
