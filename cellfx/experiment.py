@@ -12,6 +12,7 @@ import optax
 
 from cellfx import findings, presentation
 from cellfx.data.feed import Feed
+from cellfx.data.noticed import list_sizes
 from cellfx.data.source import Source, iterate, to_float
 from cellfx.kept_data import check_data, is_kept
 from cellfx.parts import (
@@ -28,24 +29,21 @@ from cellfx.probing import check_classes
 from cellfx.rehearsal import rehearse, state_shapes
 from cellfx.settings import Config, call, check_owner, claim, locked, read, to_dict
 from cellfx.subject import (
-    Decode,
-    Encode,
-    Sample,
     Subject,
     judged_by_validation,
     keep_preprocessing,
     kept_preprocessing,
 )
+from cellfx.trained import Trained, bound, coder, sampler
 from cellfx.training import checkpoint, loop, parallel
 from cellfx.training.evaluate import evaluator
 from cellfx.training.progress import progress, silent
 from cellfx.training.state import create_state
 from cellfx.training.step import train_step
 from cellfx.training.writer import Writer, read_metrics
-from cellfx.types import Batch, Model, PyTree, Spec, StepFn, TrainState
+from cellfx.types import Batch, Model, Spec, StepFn, TrainState
 
 EVALUATION_SEED = 1
-SHOWN_SIZES = 10
 
 
 class Experiment(NamedTuple):
@@ -74,22 +72,6 @@ class Experiment(NamedTuple):
     num_steps: int
     batch_size: int
     training: Training
-
-
-class Trained(NamedTuple):
-    """A model with its parameters, and where they come from.
-
-    Attributes:
-        settings: the config.
-        source: the data.
-        model: its pure functions.
-        state: with the parameters.
-    """
-
-    settings: dict[str, Any]
-    source: Source
-    model: Model
-    state: TrainState
 
 
 def build(config: Config, workdir: Path | None = None) -> Experiment:
@@ -224,34 +206,6 @@ def restore(workdir: Path, place: Mapping[str, Any] | None = None) -> Trained:
     return Trained(settings, source, model, state)
 
 
-def coder(trained: Trained) -> tuple[Encode, Decode]:
-    """Encode and decode of a trained model, compiled, as functions of images and latents alone.
-
-    Raises:
-        ValueError: the model has no latents.
-    """
-    if trained.model.encode is None or trained.model.decode is None:
-        raise ValueError(
-            f"model {trained.settings['model']['name']} has no latents: got a model without encode and decode, "
-            f"expected one with both; choose the workdir of an autoencoder"
-        )
-    return bound(trained, trained.model.encode), bound(trained, trained.model.decode)
-
-
-def bound(trained: Trained, ability: Callable[[PyTree, PyTree, Any], Any]) -> Callable[[Any], Any]:
-    """An ability of a trained model, such as ``predict``, compiled, as a function of images or latents alone."""
-    compiled = jax.jit(ability)
-    params, extra = jax.device_put((trained.state.params, trained.state.extra), jax.local_devices()[0])
-    return lambda x: compiled(params, extra, x)
-
-
-def sampler(trained: Trained) -> Sample:
-    """What a trained model draws from nothing, compiled: (key, count) -> (x, z)."""
-    compiled = jax.jit(trained.model.sample, static_argnums=3)
-    params, extra = jax.device_put((trained.state.params, trained.state.extra), jax.local_devices()[0])
-    return lambda key, count: compiled(params, extra, key, count)
-
-
 def prepare(config: Config) -> None:
     """Stores the data of a config for later runs, where its source has something to store, and says what there is.
 
@@ -266,9 +220,7 @@ def prepare(config: Config) -> None:
         stored = module.prepare(**{key: value for key, value in section.items() if key not in ("name", "grouped")})
         say(f"stored in {stored.path}")
         say("\n".join(f"{count:8,}  {name}" for name, count in stored.num_examples.items()))
-        sizes = [f"{size} {count:,}" for size, count in stored.sizes.items()]
-        more = [f"{len(sizes) - SHOWN_SIZES} sizes more"] if len(sizes) > SHOWN_SIZES else []
-        say(f"sizes: {', '.join(sizes[:SHOWN_SIZES] + more)}")
+        say(f"sizes: {list_sizes(stored.sizes)}")
         say(f"{len(stored.skipped)} files skipped that cannot be read {', '.join(map(str, stored.skipped))}".rstrip())
     counts = ", ".join(f"{name} {split.num_examples:,}" for name, split in source.splits.items())
     size = "x".join(map(str, source.image_shape))

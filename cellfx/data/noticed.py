@@ -17,6 +17,8 @@ IMAGE_SUFFIXES = (
 # fmt: on
 """Ends, in lower case, of the names of files that hold images, whether they are read here or not."""
 
+_SHOWN = 10
+
 
 def is_image(name: str) -> bool:
     """Whether a file with that name holds an image, as far as its name tells."""
@@ -77,6 +79,13 @@ def images_below(folder: Path) -> list[Path]:
         for name in sorted(names)
         if is_image(name)
     ]
+
+
+def list_sizes(sizes: Mapping[str, int]) -> str:
+    """The sizes of images, such as ``64x80``, and how many have each; the first few of them."""
+    listed = [f"{size} {count:,}" for size, count in sizes.items()]
+    more = [f"{len(listed) - _SHOWN} sizes more"] if len(listed) > _SHOWN else []
+    return ", ".join(listed[:_SHOWN] + more)
 
 
 def of_sizes(sizes: Mapping[str, int], image_size: int) -> list[str]:
