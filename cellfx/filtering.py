@@ -9,7 +9,7 @@ import numpy as np
 
 from cellfx.analysis.screening import Roc, roc, threshold_for
 from cellfx.data.source import SPLITS, Source, Split
-from cellfx.experiment import Trained, bound, restore, say
+from cellfx.experiment import Trained, bound, notice, restore, say
 from cellfx.other_images import read_folder
 from cellfx.parts import load_source
 from cellfx.settings import Config, to_dict, write_whole
@@ -120,6 +120,7 @@ def apply(workdir: Path, config: Config, max_false_positive_rate: float, output:
         source = read_folder(found.trained, Path(section["folder"]), workdir)
     else:
         source = load_source(section)
+    notice(source.notices)
     if source.image_shape != found.trained.source.image_shape:
         raise ValueError(
             f"the images of {source.name} do not suit the filter: got {source.image_shape}, expected "

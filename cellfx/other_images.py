@@ -99,12 +99,14 @@ def beside(trained: Trained, folder: Path, workdir: Path, described: Mapping[str
     split = split._replace(
         arrays={**split.arrays, "label": numbers[label]}, metadata={**split.metadata, "Metadata_Seen": seen}
     )
-    source = own._replace(name=str(folder), splits={**own.splits, "test": split})
+    source = own._replace(name=str(folder), splits={**own.splits, "test": split}, notices=other.notices)
     return Other(source, unknown, {name: int(np.sum(seen == name)) for name in SPLITS if name in own.splits})
 
 
 def warn(other: Other) -> None:
     """Says what a reader of the scores should know of the images."""
+    for line in other.source.notices:
+        _logger.warning(line)
     count = other.source.splits["test"].num_examples
     if other.seen.get("train", 0) + other.seen.get("valid", 0):
         parts = ", ".join(f"{number:,} in {name}" for name, number in other.seen.items() if number)
