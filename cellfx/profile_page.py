@@ -17,7 +17,7 @@ from cellfx.profile_neighbours import KERNEL, cell_files, names_of, nearest, nea
 from cellfx.profile_pictures import clustering, plate_maps, strength_maps, treatment_map
 from cellfx.profile_scores import JUDGED_BY_CONTROLS, Variant, headline
 from cellfx.profile_setting import Asked, Pictures
-from cellfx.profiles import reading
+from cellfx.profiles import labels, reading
 from cellfx.profiles.components import principal_components
 from cellfx.profiles.mechanisms import mechanism_correlations
 from cellfx.profiles.screen_rules import Columns
@@ -283,7 +283,8 @@ def _neighbours(
 
 def _galleries(found: pl.DataFrame, columns: Columns, wanted: Pictures) -> list[Figure]:
     names = dict.fromkeys([*found["treatment"], *found["neighbour"]])
-    files = cell_files(reading.scan(wanted.cells), columns, list(names))
+    with reading.told(wanted.cells):
+        files = cell_files(labels.typed(reading.scan(wanted.cells), columns), columns, list(names))
     return nearest_galleries(found, read_strips(files, wanted.root))
 
 

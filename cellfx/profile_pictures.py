@@ -17,7 +17,7 @@ from cellfx.errors import UserError
 from cellfx.presentation import Figure
 from cellfx.profile_neighbours import KERNEL, check_cells, check_treatments
 from cellfx.profile_setting import Pictures
-from cellfx.profiles import plate_identity, reading
+from cellfx.profiles import labels, plate_identity, reading
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.similarity import defined, prepare
 from cellfx.profiles.table import METADATA, Profiles, few, take
@@ -45,7 +45,8 @@ def check(
     if wanted.nearest:
         check_treatments(treated, columns, wanted.treatments)
     if wanted.nearest and wanted.cells is not None:
-        check_cells(reading.scan(wanted.cells), columns)
+        with reading.told(wanted.cells):
+            check_cells(labels.typed(reading.scan(wanted.cells), columns), columns)
     if wanted.plates:
         _check_wells(columns)
     for name in wanted.plates:

@@ -143,8 +143,10 @@ def count_blank(path: Path) -> int:
 
     rows = scan_text([path])
     *_, last = rows.collect_schema()
-    counts = rows.select((~has_value()).sum().alias("blank"), pl.col(last).null_count().alias("ends"))
-    blank, ends = counts.collect(engine="streaming").row(0)
+    ends = rows.select(pl.col(last).null_count()).collect(engine="streaming").item()
+    if not ends:
+        return 0
+    blank = rows.select((~has_value()).sum()).collect(engine="streaming").item()
     if ends > blank and (fault := find_fault(path)):
         raise UserError(fault)
     return blank

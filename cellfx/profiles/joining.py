@@ -4,7 +4,8 @@ One table a plate is what pycytominer, CytoTable and JUMP leave. Their columns d
 plate, a column of whole numbers or without any value has another type, a plate is a number in one and text in another.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +69,30 @@ def join(parts: Sequence[Part], features: str | None, tell: Callable[[str], None
     types = {
         name: _common([each[name] for each in schemas if name in each], is_feature(name, features)) for name in kept
     }
-    return pl.concat([part.rows.select(_cast(part, name, types[name], features) for name in kept) for part in parts])
+    rows = [part.rows.select(_cast(part, name, types[name], features) for name in kept) for part in parts]
+    return pl.io.plugins.register_io_source(functools.partial(_one_after_another, rows), schema=types)
+
+
+def _one_after_another(
+    parts: Sequence[pl.LazyFrame],
+    columns: list[str] | None,
+    predicate: pl.Expr | None,
+    num_rows: int | None,
+    batch_size: int | None,
+) -> Iterator[pl.DataFrame]:
+    """Rows of each part behind those of the part before, by whom Polars reads from.
+
+    Polars would read all parts of ``pl.concat`` at once, each with buffers of its own: memory grew with their number.
+    """
+    for part in parts:
+        part = part if columns is None else part.select(columns)
+        part = part if predicate is None else part.filter(predicate)
+        part = part if num_rows is None else part.head(num_rows)
+        for batch in part.collect_batches(maintain_order=True, engine="streaming"):
+            yield batch
+            num_rows = None if num_rows is None else num_rows - len(batch)
+        if num_rows == 0:
+            return
 
 
 def _lacks(name: str, lacking: Mapping[str, Sequence[Part]]) -> str:
