@@ -48,8 +48,9 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     """Makes profiles, scores and report.html.
 
     Args:
-        config: sections ``profiles`` (``path`` and ``features``, or ``simulated``), ``columns``, ``controls``
-            (see ``profile_controls.find``), ``variants`` ((name, steps), in order), and some of ``OPTIONAL_SECTIONS``.
+        config: sections ``profiles`` (``path``, ``features``, ``convention`` and ``split``, see ``reading.scan``, or
+            ``simulated``), ``columns``, ``controls`` (see ``profile_controls.find``), ``variants`` ((name, steps), in
+            order), and some of ``OPTIONAL_SECTIONS``.
         workdir: gets config.json, scores.json, ``scores/<variant>/`` with tables of them (``profile_score_files``),
             report.html, figures/ and ``profiles/<variant>/`` with a Parquet file
             for every level (and those of ``profile_files``) and what was fitted; see ``profiles.variant.apply``.

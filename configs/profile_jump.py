@@ -4,6 +4,11 @@ Chandrasekaran et al. 2024, doi:10.1038/s41592-024-02241-6, publish the mean ave
 variant "as published" repeats it. Mechanisms are those of the annotation table; where it lists several, the list is a
 mechanism of its own, as Bornholdt 2021 has it, unless --config.columns.multilabel=True lets one label be enough.
 
+A table of your own may be CSV, TSV, Parquet, AnnData or SQLite of CellProfiler (Image, Cells, Cytoplasm, Nuclei; add a
+section ``aggregate``). ``profiles.convention = "cellprofiler"`` takes the columns that start with Cells_, Cytoplasm_ or
+Nuclei_ as features and Image_Metadata_X as Metadata_X. ``profiles.split = {"Metadata_Plate": "(?P<Batch>[^_]+)_"}``
+makes the column Metadata_Batch from the plate's name.
+
     CELLFX_DATA=/data bin/profile --config configs/profile_jump.py --workdir runs/jump
 """
 

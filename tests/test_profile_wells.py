@@ -304,11 +304,11 @@ def test_features_that_are_no_regular_expression(expression, aggregated, tmp_pat
 @pytest.mark.parametrize("aggregated", [False, True])
 def test_words_of_excel_among_features_are_missing(aggregated, tmp_path):
     words = pl.Series(["#N/A", "#DIV/0!", "-nan(ind)", "1.#QNAN", "<NA>", *["1.5"] * 99])
-    settings = asked(written(tmp_path, "csv", feature_0=words))
+    settings = asked(written(tmp_path, "csv", feature_000=words))
     by = ["Metadata_Plate", "Metadata_Well", "Metadata_Compound", "Metadata_MOA", "Metadata_Control"]
     wells = told(settings | ({"aggregate": {"by": by}} if aggregated else {}))[0]
-    assert np.isnan(wells.features[:, wells.names.index("feature_0")]).sum() == 5
-    commas = written(tmp_path, "csv", feature_0=pl.lit("1,5"))
+    assert np.isnan(wells.features[:, wells.names.index("feature_000")]).sum() == 5
+    commas = written(tmp_path, "csv", feature_000=pl.lit("1,5"))
     with pytest.raises(ValueError, match=r"text in a feature column: got '1,5' .*its decimals are behind a comma"):
         told(asked(commas) | ({"aggregate": {"by": by}} if aggregated else {}))
 
@@ -329,3 +329,23 @@ def test_counts_of_cells_in_text_add_up(tmp_path):
     by = ["Metadata_Plate", "Metadata_Compound", "Metadata_MOA", "Metadata_Control"]
     settings = asked(path, aggregate={"by": by}, columns={**COLUMNS, "well": None})
     assert told(settings)[0].metadata["Metadata_Cell_Count"].sum() == 312
+
+
+@pytest.mark.parametrize("aggregated", [False, True])
+def test_names_of_cellprofiler_and_batches_out_of_plates_are_config_options(aggregated, tmp_path):
+    names = {"Metadata_Plate": "Image_Metadata_Plate", "feature_000": "Cells_A", "feature_001": "Nuclei_B"}
+    table = screen().with_columns(renamed(["b1_p1", "b1_p2", "b2_p1", "b2_p2"])).drop("Metadata_Batch")
+    table.rename({f"feature_{i:03d}": f"Image_C{i}" for i in range(2, 10)} | names).write_csv(tmp_path / "wells.csv")
+    settings = asked(tmp_path / "wells.csv", columns={**COLUMNS, "batch": "Metadata_Batch"})
+    split = {"Metadata_Plate": "^(?P<Batch>[^_]+)_(?P<Plate>.*)"}
+    settings["profiles"] |= {"convention": "cellprofiler", "split": split}
+    by = ["Metadata_Plate", "Metadata_Well", "Metadata_Compound", "Metadata_MOA", "Metadata_Control"]
+    wells, _, lines = told(settings | ({"aggregate": {"by": by}} if aggregated else {}))
+    assert wells.names == ("Cells_A", "Nuclei_B")
+    assert sorted(wells.metadata.select("Metadata_Batch", "Metadata_Plate").unique().rows()) == [
+        *(("b1", "p1"), ("b1", "p2"), ("b2", "p1"), ("b2", "p2")),
+    ]
+    assert lines == []
+    for key, value in (("convention", "ilastik"), ("split", {"Metadata_Plate": "(?P<Batch>"})):
+        with pytest.raises(ValueError, match=f"profiles.{key}"):
+            told({**settings, "profiles": {**settings["profiles"], key: value}})

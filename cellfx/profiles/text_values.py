@@ -64,4 +64,5 @@ def text_in_feature(name: str, value: object, where: str = "in ") -> ValueError:
         advice = "the line of names is there again among the rows: take it out"
     elif re.fullmatch(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*", str(value)):
         advice = "its decimals are behind a comma: write points"
-    return UserError(f"text in a feature column: got {value!r} {where}{name!r}, expected numbers; {advice}")
+    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
+    return UserError(f"text in a feature column: got {shown} {where}{name!r}, expected numbers; {advice}")
