@@ -114,7 +114,8 @@ def _read(
 ) -> tuple[Profiles, str | None]:
     """A table of wells, or one of cells that is aggregated; and ``where``, if it is still to be asked."""
     if aggregated is None:
-        return reading.read(path, features, tell, convention, split), where
+        wells = reading.read(path, features, tell, convention, split)
+        return wells._replace(metadata=labels.typed(wells.metadata.lazy(), columns).collect()), where
     how = {"features": column_names.features_of(features, convention), **aggregated}
     with reading.told(path):
         cells = labels.typed(reading.scan(path, how["features"], tell, convention, split), columns)

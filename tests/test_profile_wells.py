@@ -349,3 +349,10 @@ def test_names_of_cellprofiler_and_batches_out_of_plates_are_config_options(aggr
     for key, value in (("convention", "ilastik"), ("split", {"Metadata_Plate": "(?P<Batch>"})):
         with pytest.raises(ValueError, match=f"profiles.{key}"):
             told({**settings, "profiles": {**settings["profiles"], key: value}})
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_are_filtered_by_doses_as_numbers(kind, tmp_path):
+    path = written(tmp_path, kind, Metadata_Dose=pl.Series([10.0, 2.5, 9.0, 100.0] * 26))
+    settings = asked(path, columns={**COLUMNS, "dose": "Metadata_Dose"}, rows={"where": "Metadata_Dose > 9"})
+    assert set(told(settings)[0].metadata["Metadata_Dose"]) == {10.0, 100.0}
