@@ -1,17 +1,21 @@
 """How often each score's p-value is 0.05 or less on simulated screens without effects, and what its intervals cover.
 
-A well-calibrated p-value is at most 0.05 in 5 % of the screens, and a 95 % interval covers the expected score in 95 %.
+A well-calibrated p-value is 0.05 or less in 5 % of the screens, and a 95 % interval covers the expected score in 95 %.
+The expected score is the mean over all screens of a kind: a larger screen has more candidates, so that most scores of
+it are of something else.
 Compounds get their mechanisms at random. Scores of replicates are judged on screens in which no compound does
 anything; scores of mechanisms on screens in which each compound does something of its own, so that its wells rank as
 a clump.
 
     PYTHONPATH=. .venv/bin/python tests/peers/profile_calibration.py
-    PYTHONPATH=. .venv/bin/python tests/peers/profile_calibration.py --screens 20 --settings "6 wells"
+    PYTHONPATH=. .venv/bin/python tests/peers/profile_calibration.py --screens 20 --settings "6 wells" --covered
 """
 
 import argparse
 import collections
+import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +45,7 @@ class Setting(NamedTuple):
         on_one: whether each compound is on one of the plates only.
         doses: whether a compound's wells are of rising dose, so that its effect grows from well to well.
         compounds: of the screen, four for each mechanism.
+        same_plates: whether all screens have the same plates and batches, which intervals are not about.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Setting(NamedTuple):
     on_one: bool = False
     doses: bool = False
     compounds: int = 24
+    same_plates: bool = False
 
 
 SETTINGS = (
@@ -59,6 +65,12 @@ SETTINGS = (
     Setting("4 plates", (1,), plates=4),
     Setting("2 batches of 4 plates", (1,), plates=8),
     Setting("4 plates, 4 wells on one", (4,), plates=4, on_one=True),
+)
+COVERED = (
+    Setting("6 wells, 12 mechanisms", (6,), compounds=48),
+    Setting("4 plates, 12 mechanisms", (1,), plates=4, compounds=48, same_plates=True),
+    Setting("4 new plates, 12 mechanisms", (1,), plates=4, compounds=48),
+    Setting("1 well, 40 mechanisms", (1,), compounds=160),
 )
 
 
@@ -87,8 +99,9 @@ def screen(
     x = rng.normal(size=(len(which), features)) + np.where(is_control, 0.0, potency)[:, None] * of_compound[which]
     in_batch = (on if setting.plates > 1 else np.arange(len(which))) % BATCHES
     if setting.plates > 1:
-        x += plate * rng.normal(size=(setting.plates, features))[on]
-        x += batch * rng.normal(size=(BATCHES, features))[in_batch]
+        of_plates = np.random.default_rng(0) if setting.same_plates else rng
+        x += plate * of_plates.normal(size=(setting.plates, features))[on]
+        x += batch * of_plates.normal(size=(BATCHES, features))[in_batch]
     table = {
         "Metadata_Compound": [None if c < 0 else f"c{c}" for c in which],
         "Metadata_MOA": [None if c < 0 else f"m{moa[c]}" for c in which],
@@ -163,27 +176,78 @@ def _listed(values: dict[str, float]) -> dict[str, list[float]]:
     return {name: [value] for name, value in values.items()}
 
 
+def estimates(setting: Setting, seed: int) -> dict[str, tuple[float, float, float, np.ndarray | None]]:
+    """Score -> value, ends of its interval, and the table of an odds ratio, in a screen with effects."""
+    profiles, controls = screen(setting, seed, compound=0.7, mechanism=0.7)
+    found = score(profiles, controls, COLUMNS, KERNEL, EFFORT)
+    tables = {f"enrichment@{one.percentile:g}": one.table for one in found.details["enrichment"]}
+    if "batch_enrichment" in found.details:
+        tables["batch enrichment"] = found.details["batch_enrichment"].table
+    known = {name: (*interval, tables.get(name)) for name, interval in found.intervals.items()}
+    if setting.plates == 1 and set(setting.wells) == {1}:
+        return known
+    made = profile_scores.Variant("", profiles, controls, profiles)
+    _, published, _ = profile_scores.replicates(made, COLUMNS, Asked(KERNEL, effort=EFFORT))
+    return known | {name: (one["value"], *one["interval"], None) for name, one in published.items()}
+
+
+def coverage(values: list[tuple[float, float, float, np.ndarray | None]]) -> float:
+    """Share of the intervals that have the mean over screens in them; for odds, the odds of all pairs together."""
+    value, low, high, table = zip(*values, strict=True)
+    truth = np.mean(value)
+    if table[0] is not None:
+        (a, b), (c, d) = np.sum(table, axis=0).astype(float)
+        truth = a * d / (b * c) if b * c else np.inf
+    return float(np.mean((np.array(low) <= truth) & (truth <= np.array(high))))
+
+
+def collected(settings: Sequence[Setting], num_screens: int, find: Callable) -> dict[str, dict[str, list]]:
+    """Setting -> score -> what was found of it in all screens, saying how far it is."""
+    found = {}
+    for setting in settings:
+        start, values = time.perf_counter(), found.setdefault(setting.name, collections.defaultdict(list))
+        for seed in range(num_screens):
+            for name, each in find(setting, seed).items():
+                values[name] += each
+            if (seed + 1) % 25 == 0 or seed + 1 == num_screens:
+                seconds = time.perf_counter() - start
+                print(
+                    f"{setting.name}: {seed + 1} of {num_screens} screens, {seconds:.0f} s", file=sys.stderr, flush=True
+                )
+    return found
+
+
+def all_p_values(setting: Setting, seed: int) -> dict[str, list[float]]:
+    """Those of all scores in a screen without effects."""
+    kinds = mechanism_p_values, replicate_p_values, batch_p_values
+    return {name: values for kind in kinds for name, values in kind(setting, seed).items()}
+
+
+def show(shares: dict[str, dict[str, float]]) -> None:
+    """A table of percents, a column for each setting."""
+    print("| score | " + " | ".join(shares) + " |")
+    print("|---|" + "---|" * len(shares))
+    for name in dict.fromkeys(name for each in shares.values() for name in each):
+        cells = [f"{100 * each[name]:.1f}" if name in each else "" for each in shares.values()]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--screens", type=int, default=200)
-    parser.add_argument("--settings", nargs="+", default=[one.name for one in SETTINGS])
+    parser.add_argument("--settings", nargs="*", default=[one.name for one in SETTINGS], help="of p-values")
+    parser.add_argument("--covered", nargs="*", default=[one.name for one in COVERED], help="of intervals")
     arguments = parser.parse_args()
-    shares = {}
-    for setting in [one for one in SETTINGS if one.name in arguments.settings]:
-        start, found = time.perf_counter(), collections.defaultdict(list)
-        for seed in range(arguments.screens):
-            for kind in (mechanism_p_values, replicate_p_values, batch_p_values):
-                for name, values in kind(setting, seed).items():
-                    found[name] += values
-            if (seed + 1) % 50 == 0:
-                print(f"{setting.name}: {seed + 1} screens, {time.perf_counter() - start:.0f} s", flush=True)
-        shares[setting.name] = {name: np.mean(np.array(values) <= 0.05) for name, values in found.items()}
-    names = list(dict.fromkeys(name for each in shares.values() for name in each))
-    print("| score | " + " | ".join(shares) + " |")
-    print("|---|" + "---|" * len(shares))
-    for name in names:
-        cells = [f"{100 * each[name]:.1f}" if name in each else "" for each in shares.values()]
-        print(f"| {name} | " + " | ".join(cells) + " |")
+    settings = [one for one in SETTINGS if one.name in arguments.settings]
+    covered = [one for one in COVERED if one.name in arguments.covered]
+    if settings:
+        found = collected(settings, arguments.screens, all_p_values)
+        print(f"Percent of p-values that are 0.05 or less, {arguments.screens} screens without effects\n")
+        show({of: {name: np.mean(np.array(v) <= 0.05) for name, v in each.items()} for of, each in found.items()})
+    if covered:
+        found = collected(covered, arguments.screens, lambda *which: {k: [v] for k, v in estimates(*which).items()})
+        print(f"\nPercent of the 95 % intervals that have the expected score in them, {arguments.screens} screens\n")
+        show({of: {name: coverage(values) for name, values in each.items()} for of, each in found.items()})
 
 
 if __name__ == "__main__":
