@@ -201,9 +201,8 @@ def replicates(
     plates = pl.Series([None if code < 0 else code for code in plate_identity.codes(wells.metadata, plate)], dtype=int)
     marked = wells.metadata.with_columns(*treatment, cellfx_control=controls, cellfx_plate=plates)
     marked = wells._replace(metadata=marked)
-    precision = average_precision(
-        marked, [*columns.treatment], [], ["cellfx_plate"], ["cellfx_control"], similarity=question.similarity
-    )
+    rules, kernel = ([*columns.treatment], [], ["cellfx_plate"], ["cellfx_control"]), question.similarity
+    precision = average_precision(marked, *rules, similarity=kernel, ties=question.effort.ties)
     names = ("fraction retrieved", BY_CONTROLS)
     by_treatment, found, mean = retrieved(precision, marked.metadata, columns.treatment, columns, question, names)
     doses = profile_doses.correct(mean, wells.metadata, columns)

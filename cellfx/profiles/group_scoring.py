@@ -31,6 +31,7 @@ from cellfx.profiles.screen_rules import ScreenRules
 from cellfx.profiles.similarity import Prepared, just_above, prepare
 from cellfx.profiles.table import Profiles
 from cellfx.profiles.tail import Tail, quantile
+from cellfx.profiles.tied_precision import Ties
 from cellfx.profiles.unit_profiles import pooled_units
 
 OVER_NULL = 0.95
@@ -126,7 +127,7 @@ def add_average_precision(
     scores: Scores, name: str, hits: Hits, null: PrecisionNull | None, drawn: np.ndarray, effort: Effort
 ) -> AveragePrecision:
     """Mean over rows; ``drawn`` (N,) is what the interval draws."""
-    result, values = _scored(hits), np.full(len(hits.num_positives), np.nan)
+    result, values = _scored(hits, effort.ties), np.full(len(hits.num_positives), np.nan)
     values[result.rows] = result.average_precision
     add_rows(scores, name, values, drawn, effort)
     scores.details[f"{name} of rows"] = result
@@ -149,7 +150,7 @@ def add_units_retrieved(
     if not units.pooled:
         add_retrieved(scores, name, result, rules.units, rules.mechanisms, effort)
         return
-    result = _scored(find_hits(prepare(units.profiles, kernel), units.mechanism))
+    result = _scored(find_hits(prepare(units.profiles, kernel), units.mechanism), effort.ties)
     add_retrieved(scores, name, result, units.codes, units.mechanisms, effort)
 
 
@@ -189,8 +190,8 @@ def _add_retrieved(
     scores.p_values[f"{name}: percent retrieved"] = float(found.corrected_p_value.min())
 
 
-def _scored(hits: Hits) -> AveragePrecision:
-    values, positives, candidates = average_precisions(hits), hits.num_positives, hits.num_candidates
+def _scored(hits: Hits, ties: Ties) -> AveragePrecision:
+    values, positives, candidates = average_precisions(hits, ties), hits.num_positives, hits.num_candidates
     has = (positives > 0) & (candidates > positives)
     rows, k, n = np.flatnonzero(has).astype(np.int32), positives[has], candidates[has]
     chance = expected_average_precision(k, n)

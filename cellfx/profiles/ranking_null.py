@@ -12,6 +12,7 @@ from cellfx.errors import UserError
 from cellfx.profiles.collecting import Block, Collector
 from cellfx.profiles.exchange import MAX_PAIRS, Units, exchanges, labelled_units, unit_pairs
 from cellfx.profiles.pairs import Rule
+from cellfx.profiles.tied_precision import Ties, precisions
 
 MAX_LOOKUPS = 1 << 28
 """Matching pairs times permutations that are looked at; half as many took ten seconds on one core."""
@@ -54,10 +55,9 @@ def average_precision_null(
     seed: int = 0,
     within: np.ndarray | None = None,
     groups: np.ndarray | None = None,
+    ties: Ties = "expected",
 ) -> Collector:
     """Collects ``PrecisionNull``.
-
-    A positive that is as similar as some negatives ranks before them, as in ``average_precision``.
 
     Args:
         matching: which rows belong together; all rows of a unit have the label of its first, and a unit is never
@@ -69,6 +69,7 @@ def average_precision_null(
         within: (N,) int; labels are exchanged within rows of the same only, for instance of one plate.
         groups: (N,) int, from 0, of what has a mean of its own, such as treatments; all rows of a unit have the group
             of its first. None for no such means.
+        ties: see ``average_precision``.
 
     Raises:
         ValueError: no pair of units that matches, or more of them in all permutations than ``MAX_LOOKUPS``.
@@ -81,7 +82,10 @@ def average_precision_null(
     holders = [np.argsort(label) for label in labels]
 
     def look(block: Block) -> np.ndarray:
-        compared = block.mask(candidates), block.ranks(candidates), block.mask(candidates).sum(axis=1)
+        allowed, ranks = block.mask(candidates), block.ranks(candidates)
+        num_allowed = allowed.sum(axis=1)
+        alike = _alike(allowed, ranks, num_allowed) if ties == "expected" else None
+        compared = allowed, ranks, num_allowed, alike
         unit = of_row[block.rows]
         return np.stack(
             [_of_block(*compared, unit, label, holder, found) for label, holder in zip(labels, holders, strict=True)]
@@ -124,6 +128,7 @@ def _of_block(
     allowed: np.ndarray,
     ranks: np.ndarray,
     num_allowed: np.ndarray,
+    alike: np.ndarray | None,
     unit: np.ndarray,
     label: np.ndarray,
     holder: np.ndarray,
@@ -131,7 +136,8 @@ def _of_block(
 ) -> np.ndarray:
     """Average precision of the rows (B,) of a block, NaN where there is none.
 
-    Unit u has the label of unit ``label[u]``, and ``holder`` says it the other way round.
+    ``alike`` says how many pairs have each rank, see ``_alike``. Unit u has the label of unit ``label[u]``, and
+    ``holder`` says it the other way round.
     """
     rows = np.flatnonzero(unit >= 0)
     row, matched = _expanded(label[unit[rows]], units.partner_starts)
@@ -147,10 +153,22 @@ def _of_block(
     number = np.arange(len(key))
     new = np.concatenate([[True], key[1:] != key[:-1]]) if len(key) else np.zeros(0, bool)
     ahead = rank - (np.maximum.accumulate(np.where(new, number, 0)) - starts)  # negatives, without positives
-    nth = number - starts + 1
-    total = np.bincount(row, nth / (nth + ahead), minlength=num_rows)
+    tied = None
+    if alike is not None:
+        run = np.cumsum(new) - 1
+        tied = alike.ravel()[key] - np.bincount(run)[run] if len(key) else None
+    total = np.bincount(row, precisions(row, ahead, tied), minlength=num_rows)
     has = (positives > 0) & (num_allowed > positives)
     return np.where(has, total / np.maximum(positives, 1), np.nan)
+
+
+def _alike(allowed: np.ndarray, ranks: np.ndarray, num_allowed: np.ndarray) -> np.ndarray | None:
+    """How many pairs of each row have each rank, (B, N); None where no two have the same."""
+    if np.array_equal(np.sum(ranks, axis=1, where=allowed, dtype=np.int64), num_allowed * (num_allowed - 1) // 2):
+        return None
+    row, partner = np.nonzero(allowed)
+    place = row * ranks.shape[1] + ranks[row, partner]
+    return np.bincount(place, minlength=ranks.size).reshape(ranks.shape)
 
 
 def _expanded(groups: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

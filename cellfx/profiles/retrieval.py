@@ -3,7 +3,7 @@
 All of these follow from the ranks at which each row finds its positives, and ranks come from one pass over the
 similarities (``find_hits``). Ranks count from 0, the most similar row. A positive that is as similar as some negatives
 ranks behind them: what cannot be told apart is not found, and no score depends on the order of rows. Only the average
-precision ranks it before them, as copairs does and ``average_precision`` says.
+precision takes the mean over their orders, as ``average_precision`` says.
 """
 
 import itertools
@@ -16,6 +16,7 @@ from cellfx.errors import UserError
 from cellfx.profiles.collecting import Block, Collector, check_rule, collect, others
 from cellfx.profiles.pairs import Rule
 from cellfx.profiles.similarity import TIE, Prepared
+from cellfx.profiles.tied_precision import Ties, precisions
 
 
 class Hits(NamedTuple):
@@ -118,8 +119,12 @@ def at_r(hits: Hits) -> np.ndarray:
     return np.where(hits.num_positives > 0, found / np.maximum(hits.num_positives, 1), np.nan)
 
 
-def average_precisions(hits: Hits) -> np.ndarray:
+def average_precisions(hits: Hits, ties: Ties = "expected") -> np.ndarray:
     """Average precision of each row: the mean, over its positives, of the precision at each one's rank.
+
+    Args:
+        hits: of N rows.
+        ties: see ``average_precision``.
 
     Returns:
         (N,) NaN for rows without positives.
@@ -127,7 +132,8 @@ def average_precisions(hits: Hits) -> np.ndarray:
     counts = hits.num_positives
     order = np.arange(len(hits.ranks)) - np.repeat(hits.starts[:-1], counts)
     row = np.repeat(np.arange(len(counts)), counts)
-    total = np.bincount(row, (order + 1) / (order + 1 + hits.ahead), minlength=len(counts))
+    tied = hits.ranks - order - hits.ahead if ties == "expected" else None
+    total = np.bincount(row, precisions(row, hits.ahead, tied), minlength=len(counts))
     return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 

@@ -179,7 +179,7 @@ def _collectors(
         "batch enrichment": of_batches,
         of_hits: lambda: unit_sums_collector(rules.units, rank_gain(rules.across)),
         of_precision: lambda: average_precision_null(
-            rules.mechanism, rules.across, rules.units, effort.num_permutations, effort.seed
+            rules.mechanism, rules.across, rules.units, effort.num_permutations, effort.seed, ties=effort.ties
         ),
         of_replicates: lambda: average_precision_null(
             rules.treatment,
@@ -189,6 +189,7 @@ def _collectors(
             effort.seed,
             rules.plates,
             rules.treatments,
+            effort.ties,
         ),
         of_similarity: lambda: replicate_null(
             rules.treatment, rules.treatments, rules.plates, effort.num_permutations, effort.seed

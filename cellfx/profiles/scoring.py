@@ -21,6 +21,7 @@ from cellfx.profiles.resampling import Interval, bootstrap_interval, p_value
 from cellfx.profiles.retrieval import Hits, at_k, at_r, macro_mean
 from cellfx.profiles.screen_rules import Columns, ScreenRules
 from cellfx.profiles.tail import Tail
+from cellfx.profiles.tied_precision import Ties, check_ties
 
 SAME = 1e-6
 """Similarities that differ by less say nothing: rounding, and what regularisation leaves of a spherized control."""
@@ -68,6 +69,7 @@ class Effort(NamedTuple):
         num_mp_permutations: of wells, for mp-values; 0 leaves them out.
         null_size: random groups, for percent replicating and matching, and random rankings, for what is retrieved.
         seed: of all of these.
+        ties: how average precision ranks pairs that are equally alike, see ``average_precision``.
     """
 
     ks: tuple[int, ...] = (1, 5, 10, 50)
@@ -77,10 +79,12 @@ class Effort(NamedTuple):
     num_mp_permutations: int = 200
     null_size: int = 1000
     seed: int = 0
+    ties: Ties = "expected"
 
 
 def check_effort(effort: Effort) -> None:
-    """Raises a ValueError where nothing would be computed."""
+    """Raises a ValueError where nothing would be computed, or ties have no such rule."""
+    check_ties(effort.ties)
     least = dict.fromkeys(("num_permutations", "num_resamples", "null_size"), 1) | {"num_mp_permutations": 0}
     for name, value in least.items():
         if getattr(effort, name) < value:

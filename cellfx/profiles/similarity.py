@@ -130,6 +130,11 @@ def just_above(similarity: Any, kernel: str) -> Any:
     return similarity * (1 + TIE) if kernel == "euclidean" else similarity + TIE
 
 
+def just_below(similarity: Any, kernel: str) -> Any:
+    """The bound that a similarity must exceed to count as no smaller than this one, see ``just_above``."""
+    return similarity * (1 - TIE) if kernel == "euclidean" else similarity - TIE
+
+
 def _blocks(
     prepared: Prepared, reduce: Callable, operands: tuple, rows: np.ndarray | None, block_rows: int | None
 ) -> Iterator[tuple[np.ndarray, Any]]:

@@ -1,4 +1,5 @@
 import functools
+import itertools
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.metrics import average_precision_score
 from cellfx.profiles import average_precision as module
 from cellfx.profiles.average_precision import average_precision
 from cellfx.profiles.mean_average_precision import mean_average_precision
+from cellfx.profiles.random_ranking import expected_average_precision
 from cellfx.profiles.similarity import KERNELS, over_blocks, prepare
 from cellfx.profiles.table import Profiles
 
@@ -25,6 +27,14 @@ RULES = {
     "overlapping": (["Metadata_Compound"], [], ["Metadata_Plate"], []),
     "different only": ([], ["Metadata_Plate"], ["Metadata_Plate"], []),
 }
+
+
+SELF_TIED = [RULES[name] for name in ("overlapping", "different only")]
+"""Pairs that are positive and negative are tied with themselves; the reference and copairs rank positives first."""
+
+
+def ties_of(rules, kernel="cosine"):
+    return "copairs" if rules in SELF_TIED or kernel == "spearman" else "expected"
 
 
 def screen(num_rows=72, num_features=12, seed=0):
@@ -67,15 +77,15 @@ def check(result, profiles, rules, kernel="cosine"):
 def test_counting_and_sorting_equal_the_reference(rules, few, monkeypatch):
     monkeypatch.setattr(module, "FEW_POSITIVES", few)
     profiles = screen()
-    check(average_precision(profiles, *rules), profiles, rules)
+    check(average_precision(profiles, *rules, ties=ties_of(rules)), profiles, rules)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_kernels(kernel):
     profiles = screen(seed=1)
-    check(
-        average_precision(profiles, *RULES["other plates"], similarity=kernel), profiles, RULES["other plates"], kernel
-    )
+    rules = RULES["other plates"]
+    result = average_precision(profiles, *rules, similarity=kernel, ties=ties_of(rules, kernel))
+    check(result, profiles, rules, kernel)
 
 
 def test_pairs_that_are_not_listed(monkeypatch):
@@ -90,7 +100,7 @@ def test_equals_copairs(rules, kernel, distance):
     profiles = screen(seed=3)
     frame = profiles.metadata.to_pandas()
     theirs = copairs_average_precision(frame, profiles.features, *rules, distance=distance, progress_bar=False)
-    ours = average_precision(profiles, *rules, similarity=kernel)
+    ours = average_precision(profiles, *rules, similarity=kernel, ties=ties_of(rules))
     both = (theirs["n_pos_pairs"] > 0) & (theirs["n_total_pairs"] > theirs["n_pos_pairs"])
     assert ours.rows.tolist() == np.flatnonzero(both).tolist()
     theirs = theirs[both]
@@ -113,7 +123,7 @@ def test_equals_scikit_learn_where_negatives_are_all_others():
 
 
 @pytest.mark.parametrize("few", [0, 64])
-def test_equal_rows_rank_positives_first_in_any_order(few, monkeypatch):
+def test_equal_rows_rank_positives_first_in_any_order_by_the_rule_of_copairs(few, monkeypatch):
     monkeypatch.setattr(module, "FEW_POSITIVES", few)
     rng = np.random.default_rng(5)
     profiles = screen()
@@ -122,16 +132,61 @@ def test_equal_rows_rank_positives_first_in_any_order(few, monkeypatch):
     profiles = profiles._replace(features=features)
     frame = profiles.metadata.to_pandas()
     theirs = copairs_average_precision(frame, np.sign(features), *RULES["all others"], progress_bar=False)
-    signs = average_precision(profiles._replace(features=np.sign(features)), *RULES["all others"])
+    signs = average_precision(profiles._replace(features=np.sign(features)), *RULES["all others"], ties="copairs")
     np.testing.assert_allclose(signs.average_precision, theirs["average_precision"][signs.rows], rtol=0, atol=1e-9)
-    for kernel in KERNELS[:3]:
-        result = average_precision(profiles, *RULES["all others"], similarity=kernel)
+    for kernel, ties in itertools.product(KERNELS[:3], ("expected", "copairs")):
+        result = average_precision(profiles, *RULES["all others"], similarity=kernel, ties=ties)
         order = rng.permutation(72)
         shuffled = Profiles(features[order], profiles.names, profiles.metadata[order])
-        other = average_precision(shuffled, *RULES["all others"], similarity=kernel)
+        other = average_precision(shuffled, *RULES["all others"], similarity=kernel, ties=ties)
         scores = np.full((2, 72), np.nan)
         scores[0, result.rows], scores[1, order[other.rows]] = result.average_precision, other.average_precision
         np.testing.assert_allclose(*scores, rtol=1e-12)
+
+
+@pytest.mark.parametrize("few", [0, 64])
+@pytest.mark.parametrize("kernel", ["cosine", "euclidean"])
+def test_ties_have_the_mean_of_all_their_orders(kernel, few, monkeypatch):
+    """Whole numbers of two features: pairs are tied by tens; a tiny shift puts them in a random order."""
+    monkeypatch.setattr(module, "FEW_POSITIVES", few)
+    rng = np.random.default_rng(8)
+    features, group = rng.integers(1, 4, size=(24, 2)).astype(float), np.repeat(np.arange(8), 3)
+    profiles = screens.profiles_of(features, Compound=group)
+    result = average_precision(profiles, *RULES["all others"], similarity=kernel)
+    similarity = np.array(over_blocks(prepare(profiles, kernel), lambda block, rows: block))
+    rounded, total, draws = np.round(similarity, 9), np.zeros(24), 3000
+    for _ in range(draws):
+        order = np.argsort(-(rounded + 1e-10 * rng.random((24, 24))), axis=1)
+        for row in range(24):
+            found = group[order[row][order[row] != row]] == group[row]
+            places = np.flatnonzero(found) + 1
+            total[row] += np.mean(np.arange(1, len(places) + 1) / places) / draws
+    assert np.abs(result.average_precision - total).max() < 5 * 0.3 / np.sqrt(draws)
+    first = average_precision(profiles, *RULES["all others"], similarity=kernel, ties="copairs")
+    assert np.all(first.average_precision >= result.average_precision - 1e-12)
+    assert np.mean(first.average_precision - result.average_precision) > 0.1
+
+
+def test_equal_profiles_score_as_chance_does():
+    """96 rows that are all the same had a mean average precision of 1 and p = 7e-6."""
+    profiles = screens.profiles_of(np.ones((96, 5)), Compound=np.repeat(np.arange(24), 4))
+    result = average_precision(profiles, *RULES["all others"])
+    np.testing.assert_allclose(result.average_precision, expected_average_precision(3, 95), rtol=1e-12)
+    np.testing.assert_allclose(result.normalised, 0, atol=1e-12)
+    assert mean_average_precision(result, profiles.metadata, ["Metadata_Compound"]).p_value.min() > 0.2
+
+
+def test_binary_features_are_retrieved_by_chance_in_one_of_twenty():
+    below = {"expected": [], "copairs": []}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        features = rng.integers(0, 2, size=(48, 8)).astype(float)
+        profiles = screens.profiles_of(features, Compound=np.arange(48) // 2)
+        for ties, found in below.items():
+            result = average_precision(profiles, *RULES["all others"], similarity="euclidean", ties=ties)
+            found.append(mean_average_precision(result, profiles.metadata, ["Metadata_Compound"]).p_value < 0.05)
+    assert np.mean(below["expected"]) < 0.07
+    assert np.mean(below["copairs"]) > 0.09  # positives first, as it was
 
 
 def test_closed_forms():

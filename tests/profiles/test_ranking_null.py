@@ -13,8 +13,8 @@ from cellfx.profiles.retrieval import average_precisions, find_hits
 from cellfx.profiles.similarity import prepare
 
 
-def null_of(prepared, matching, candidates, units, num_permutations=3, seed=4, block_rows=None):
-    collector = average_precision_null(matching, candidates, units, num_permutations, seed)
+def null_of(prepared, matching, candidates, units, num_permutations=3, seed=4, block_rows=None, ties="expected"):
+    collector = average_precision_null(matching, candidates, units, num_permutations, seed, ties=ties)
     return collect(prepared, {"null": collector}, block_rows)["null"].means
 
 
@@ -62,21 +62,21 @@ def test_rows_exchange_their_treatments_within_plates():
         )
 
 
+@pytest.mark.parametrize("ties", ["expected", "copairs"])
 @pytest.mark.parametrize("kernel", ["cosine", "euclidean"])
-def test_ties_rank_as_in_average_precision(kernel):
-    """Whole numbers make many equal similarities; copairs' order, the positive first, is that of the score."""
+def test_ties_rank_as_in_average_precision(kernel, ties):
+    """Whole numbers make many equal similarities."""
     rng = np.random.default_rng(0)
     metadata = pl.DataFrame({"Metadata_MOA": np.arange(30) // 3, "Metadata_Compound": np.arange(30)})
     profiles = numbered(rng.integers(1, 3, size=(30, 4)).astype(float), metadata)
     prepared = prepare(profiles, kernel)
     same, across = pair_rule(metadata, ["Metadata_MOA"]), pair_rule(metadata, diffby=["Metadata_Compound"])
-    null = null_of(prepared, same, across, np.arange(30), 5)
+    null = null_of(prepared, same, across, np.arange(30), 5, ties=ties)
     rng = np.random.default_rng(4)
     for i in range(5):
         given = metadata.with_columns(Metadata_MOA=pl.Series((np.arange(30) // 3)[rng.permutation(30)]))
-        known = average_precision(
-            profiles._replace(metadata=given), ["Metadata_MOA"], ["Metadata_Compound"], [], ["Metadata_MOA"], kernel
-        )
+        rules = ["Metadata_MOA"], ["Metadata_Compound"], [], ["Metadata_MOA"]
+        known = average_precision(profiles._replace(metadata=given), *rules, kernel, ties=ties)
         np.testing.assert_allclose(null[i], known.average_precision.mean(), rtol=1e-12)
 
 

@@ -116,8 +116,9 @@ def test_average_precision_is_that_of_copairs_ties_included():
         given = profiles._replace(features=features, names=profiles.names[: features.shape[1]])
         prepared = prepare(given, "euclidean")
         same, other = (pair_rule(profiles.metadata, **{by: ["Metadata_MOA"]}) for by in ("sameby", "diffby"))
-        known = average_precision_of(prepared, same, other).average_precision
-        np.testing.assert_allclose(average_precisions(find_hits(prepared, same)), known, rtol=1e-12)
+        for ties in ("expected", "copairs"):
+            known = average_precision_of(prepared, same, other, ties).average_precision
+            np.testing.assert_allclose(average_precisions(find_hits(prepared, same), ties), known, rtol=1e-12)
 
 
 def test_top_rows_are_the_most_similar():
