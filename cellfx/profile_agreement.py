@@ -40,7 +40,7 @@ _PROFILES = "profiles/test_{}.py::test_{}".format
 AGREEMENTS = (
     Agreement("aggregation", PYCYTOMINER, SMALL, "1e-12", 2e-16, _PROFILES("aggregate", "equals_pycytominer")),
     Agreement(
-        "normalisation", PYCYTOMINER, JUMP, "1e-9", 2e-16, _PROFILES("normalize", "equals_pycytominer_on_a_real_plate")
+        "normalization", PYCYTOMINER, JUMP, "1e-9", 2e-16, _PROFILES("normalize", "equals_pycytominer_on_a_real_plate")
     ),
     Agreement(
         "feature selection", PYCYTOMINER, "two plates", "same", None,
