@@ -130,7 +130,11 @@ def has_value() -> Any:
     """A polars.Expr: whether a row has a value in any column. A line without one is no row."""
     import polars as pl
 
-    return ~pl.all_horizontal(pl.all().is_null())
+    return ~pl.all_horizontal(_is_empty(pl.all()))
+
+
+def _is_empty(column: Any) -> Any:
+    return column.is_null() | (column == "")
 
 
 def count_blank(path: Path) -> int:
@@ -143,7 +147,7 @@ def count_blank(path: Path) -> int:
 
     rows = scan_text([path])
     *_, last = rows.collect_schema()
-    ends = rows.select(pl.col(last).null_count()).collect(engine="streaming").item()
+    ends = rows.select(_is_empty(pl.col(last)).sum()).collect(engine="streaming").item()
     if not ends:
         return 0
     blank = rows.select((~has_value()).sum()).collect(engine="streaming").item()

@@ -11,6 +11,7 @@ import polars as pl
 
 from cellfx.errors import UserError
 from cellfx.profiles.table import METADATA, Profiles
+from cellfx.profiles.text_values import as_text
 
 
 class Annotated(NamedTuple):
@@ -36,7 +37,7 @@ def annotate(
 ) -> Annotated:
     """Adds the columns of a table to the rows that have the same keys.
 
-    Keys are compared as text, so that a plate may be a number in one table and text in the other.
+    Keys are compared as text, so that a plate may be a number in one table and text in the other; 7.0 is 7.
 
     Args:
         profiles: N rows.
@@ -58,9 +59,11 @@ def annotate(
     annotation = annotation.rename(renamed)
     # No metadata can have these names.
     places = [f"key{i}" for i in range(len(keys))]
-    left = profiles.metadata.select(pl.col(key).cast(pl.String).alias(to) for key, to in zip(keys, places, strict=True))
+    left = profiles.metadata.select(
+        as_text(pl.col(key), profiles.metadata.schema[key]).alias(to) for key, to in zip(keys, places, strict=True)
+    )
     right = annotation.select(
-        *(pl.col(key).cast(pl.String).alias(to) for key, to in zip(theirs, places, strict=True)),
+        *(as_text(pl.col(key), annotation.schema[key]).alias(to) for key, to in zip(theirs, places, strict=True)),
         *(pl.col(name) for name in annotation.columns if name not in theirs),
         pl.lit(True).alias("found"),
     )

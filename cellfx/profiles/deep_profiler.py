@@ -10,8 +10,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from cellfx import text_tables
 from cellfx.errors import UserError
 from cellfx.profiles.table import METADATA
+
+_DAMAGED = (
+    *(KeyError, AttributeError, TypeError, ValueError, OSError),
+    *(RuntimeError, zipfile.BadZipFile, *text_tables.DAMAGED),
+)
+"""What NumPy and zipfile raise for a file that is not what it was."""
 
 
 def read_tree(folder: Path) -> pl.DataFrame:
@@ -44,7 +51,7 @@ def _read(path: Path, folder: Path) -> pl.DataFrame:
         with np.load(path, allow_pickle=False) as file:
             features = file["features"].astype(np.float64)
             locations = _numbers(file, "locations")
-    except (KeyError, AttributeError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise UserError(
             f"not what DeepProfiler writes: got {path}, expected a .npz with numbers in the array 'features'; take the "
             "file out of the folder"

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import polars as pl
 
+from cellfx import table_files
 from cellfx.errors import UserError
 from cellfx.profiles.joining import Part
 from cellfx.profiles.table import METADATA
@@ -68,7 +69,8 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     database = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, check_same_thread=False)
     database.text_factory = lambda value: value.decode("utf-8", "replace")
     try:
-        yield database
+        with table_files.told([path]):
+            yield database
     finally:
         database.close()
 

@@ -70,6 +70,15 @@ def test_keys_of_one_name():
         assert result.profiles.metadata.equals(annotate(wells(), platemap(), KEYS).profiles.metadata)
 
 
+def test_a_column_of_whole_numbers_with_gaps_has_the_same_keys():
+    points = platemap().with_columns(pl.col("Plate").cast(pl.Float64))
+    assert annotate(wells(), points, KEYS).profiles.metadata.equals(
+        annotate(wells(), platemap(), KEYS).profiles.metadata
+    )
+    ours = wells()._replace(metadata=wells().metadata.with_columns(pl.col("Metadata_Plate").cast(pl.Float64)))
+    assert annotate(ours, platemap(), KEYS).num_missing == 2
+
+
 def test_compounds_after_platemaps():
     first = annotate(wells(), platemap(), KEYS).profiles
     compounds = pl.DataFrame({"name": ["c1", "c9"], "moa": ["m", "n"]})

@@ -67,3 +67,17 @@ def test_bad_input(tmp_path):
         read(tmp_path / "d")
     with pytest.raises(ValueError, match=r"no plate, well and site in the path: got A1/1.npz below"):
         read(tmp_path / "e")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_damaged_file_is_named(seed, tmp_path):
+    (tmp_path / "p").mkdir()
+    for name in ("A01_1", "A01_2"):
+        np.savez_compressed(tmp_path / "p" / f"{name}.npz", features=np.random.default_rng(0).normal(size=(20, 30)))
+    path, rng = tmp_path / "p" / "A01_2.npz", np.random.default_rng(seed)
+    content = bytearray(path.read_bytes())
+    start = int(rng.integers(len(content) - 64))
+    content[start : start + 64] = rng.bytes(64)
+    path.write_bytes(content if seed % 3 else content[: start + 1])
+    with pytest.raises(ValueError, match=r"not what DeepProfiler writes: got .*A01_2.npz"):
+        read(tmp_path)
