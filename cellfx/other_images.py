@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import inspect
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +18,6 @@ from cellfx.subject import BATCH_SIZE, read_preprocessing
 
 LABELLING = ("labels", "labels_file", "labels_object", "labels_class", "metadata_regex", "classes", "kept")
 """Options of a run's data that name its own images, and no others."""
-
-_logger = logging.getLogger(__name__)
 
 
 class Other(NamedTuple):
@@ -103,24 +100,23 @@ def beside(trained: Trained, folder: Path, workdir: Path, described: Mapping[str
     return Other(source, unknown, {name: int(np.sum(seen == name)) for name in SPLITS if name in own.splits})
 
 
-def warn(other: Other) -> None:
-    """Says what a reader of the scores should know of the images."""
-    for line in other.source.notices:
-        _logger.warning(line)
-    count = other.source.splits["test"].num_examples
+def describe(other: Other) -> list[str]:
+    """What a reader of the scores should know of the images, a line for each thing."""
+    count, lines = other.source.splits["test"].num_examples, list(other.source.notices)
     if other.seen.get("train", 0) + other.seen.get("valid", 0):
         parts = ", ".join(f"{number:,} in {name}" for name, number in other.seen.items() if number)
-        _logger.warning(
+        lines.append(
             f"of {count:,} images the run has the same pixels among its own ({parts}); what it says of those "
             "that it learnt from tells nothing about new images"
         )
     if other.unknown:
         named = ", ".join(f"{name} ({number:,})" for name, number in other.unknown.items())
         known = ", ".join(other.source.class_names) or "none"
-        _logger.warning(
+        lines.append(
             f"{sum(other.unknown.values()):,} of {count:,} images are of classes that the run was not trained "
             f"on, {named}; they are told apart but count in no accuracy (it knows {known})"
         )
+    return lines
 
 
 def fingerprints(split: Split) -> list[bytes]:

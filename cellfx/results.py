@@ -6,7 +6,7 @@ from typing import Any
 
 from cellfx import embedding, findings, other_images, presentation, verdicts
 from cellfx.analysis import latents
-from cellfx.experiment import coder, measure, report, restore, say
+from cellfx.experiment import coder, measure, notice, report, restore, say
 from cellfx.subject import batches, judged_split
 
 TRAVERSED_IMAGES = 2_000
@@ -45,7 +45,7 @@ def evaluate(
         trained.settings["probe"]["split"] = "test"
         found = measure(trained._replace(source=other.source), other.source.splits["test"].num_examples)
         scores = {"folder": str(folder), "same_pixels": other.seen, "unknown_classes": other.unknown, **found.scores}
-        other_images.warn(other)
+        notice(other_images.describe(other))
         say(findings.summary(scores))
         output = output or workdir / "evaluated" / folder.absolute().name
     for path in verdicts.write(found, output, scores):

@@ -58,7 +58,7 @@ def evaluated(folder, output, workdir, *argv):
     return json.loads((output / "scores.json").read_text()), cells
 
 
-def test_images_that_the_run_was_trained_on_are_counted(workdir, place, tmp_path, capsys, caplog):
+def test_images_that_the_run_was_trained_on_are_counted(workdir, place, tmp_path, capsys):
     """Before, a folder of training images was called the test split."""
     source = experiment.restore(workdir).source
     taken = {
@@ -71,10 +71,10 @@ def test_images_that_the_run_was_trained_on_are_counted(workdir, place, tmp_path
     scores, cells = evaluated(folder, tmp_path / "out", workdir)
     assert scores["same_pixels"] == {"train": 5, "valid": 2, "test": 0}
     assert scores["folder"] == str(folder)
-    said = capsys.readouterr().out
-    assert f"12 images of {folder}\n" in said
-    assert "test split" not in said
-    assert "of 12 images the run has the same pixels among its own (5 in train, 2 in valid)" in caplog.text
+    said = capsys.readouterr()
+    assert f"12 images of {folder}\n" in said.out
+    assert "test split" not in said.out
+    assert "notice: of 12 images the run has the same pixels among its own (5 in train, 2 in valid)" in said.err
     seen = dict(zip(cells["Metadata_File"], cells["Metadata_Seen"], strict=True))
     for file, split in seen.items():
         name = file.split("/")[1]
@@ -88,13 +88,14 @@ def test_the_whole_folder_of_a_run_is_known_to_it(workdir, place):
     assert other.unknown == {}
 
 
-def test_every_cell_has_a_row_and_the_scores_follow_from_them(workdir, tmp_path, capsys, caplog):
+def test_every_cell_has_a_row_and_the_scores_follow_from_them(workdir, tmp_path, capsys):
     folder = write(tmp_path / "new", {"bright": 4, "dim": 3, "odd": 5}, seed=2)
     scores, cells = evaluated(folder, tmp_path / "out", workdir)
     assert len(cells) == scores["judged_images"] == 12
     assert scores["unknown_classes"] == {"odd": 5}
     assert scores["classifier"]["test_images"] == 7
-    assert "5 of 12 images are of classes that the run was not trained on, odd (5)" in caplog.text
+    said, notices = capsys.readouterr()
+    assert "notice: 5 of 12 images are of classes that the run was not trained on, odd (5)" in notices
     probability = cells.select("probability_bright", "probability_dim").to_numpy()
     np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-6)
     names = np.array(["bright", "dim"])
@@ -106,7 +107,6 @@ def test_every_cell_has_a_row_and_the_scores_follow_from_them(workdir, tmp_path,
     assert scores["classifier"]["accuracy"] == pytest.approx(right.mean())
     recall = [right[truth[known] == name].mean() for name in names]
     assert scores["classifier"]["balanced_accuracy"] == pytest.approx(np.mean(recall))
-    said = capsys.readouterr().out
     assert f"balanced accuracy of the model itself {np.mean(recall):.4f}\n" in said
     assert f"\naccuracy of the model itself {right.mean():.4f}\n" in said
     with (tmp_path / "out" / "confusion.csv").open() as file:

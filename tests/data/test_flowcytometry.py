@@ -607,7 +607,7 @@ def test_other_images_are_normalised_as_those_of_the_run_were(cells, data_dir, t
     monkeypatch.setattr(experiment, "report", lambda run, workdir: trained.append(run) or found)
     experiment.run(_settings(cells, data_dir), tmp_path / "run")
     monkeypatch.setattr(cytometry, "fit", lambda *args, **kwargs: pytest.fail("fitted again"))
-    monkeypatch.setattr(results, "restore", lambda workdir: trained[0])
+    monkeypatch.setattr(results, "restore", lambda *_: trained[0])
     monkeypatch.setattr(results, "measure", lambda run, max_images: judged.append(run.source) or found)
     monkeypatch.setattr(findings, "summary", lambda scores: "")
     monkeypatch.setattr(verdicts, "write", lambda *_: [])
@@ -630,7 +630,7 @@ def test_other_images_are_normalised_as_those_of_the_run_were(cells, data_dir, t
             results.evaluate(tmp_path / "run", other)
 
 
-def test_classes_that_a_run_does_not_know_are_unlabelled_and_counted(cells, data_dir, tmp_path, monkeypatch, caplog):
+def test_classes_that_a_run_does_not_know_are_unlabelled_and_counted(cells, data_dir, tmp_path, monkeypatch, capsys):
     trained, judged = [], []
     found = findings.Found(*[None] * 3, scores={})
     monkeypatch.setattr(experiment, "train", lambda built, workdir: None)
@@ -638,7 +638,7 @@ def test_classes_that_a_run_does_not_know_are_unlabelled_and_counted(cells, data
     settings = _settings(cells, data_dir)
     settings["data"]["classes"] = ["Mitosis", "G1"]
     experiment.run(settings, tmp_path / "run")
-    monkeypatch.setattr(results, "restore", lambda workdir: trained[0])
+    monkeypatch.setattr(results, "restore", lambda *_: trained[0])
     monkeypatch.setattr(results, "measure", lambda run, max_images: judged.append(run.source) or found)
     monkeypatch.setattr(findings, "summary", lambda scores: "")
     monkeypatch.setattr(verdicts, "write", lambda *_: [])
@@ -648,7 +648,10 @@ def test_classes_that_a_run_does_not_know_are_unlabelled_and_counted(cells, data
     assert split.num_examples == len(split.arrays["image"]) == len(split.metadata["Metadata_File"]) == 9
     number = {"Mitosis": 0, "G1": 1, "S": -1}
     assert split.arrays["label"].tolist() == [number[name] for name in split.metadata["Metadata_Class"]]
-    assert "4 of 9 images are of classes that the run was not trained on, S (4); they are told apart" in caplog.text
+    assert (
+        "4 of 9 images are of classes that the run was not trained on, S (4); they are told apart"
+        in capsys.readouterr().err
+    )
     none = results.evaluate(tmp_path / "run", _write(tmp_path / "none", (("S", 4),), seed=5))
     assert none["unknown_classes"] == {"S": 4}
     assert set(judged[1].splits["test"].arrays["label"].tolist()) == {-1}
