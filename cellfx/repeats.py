@@ -82,6 +82,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     workdir, settings = Path(workdir), to_dict(config)
     check_sections(settings)
     repeats = _read(settings)
+    _check_fold(settings, repeats)
     settings["data"] |= {name: str(path) for name, path in paths_of(settings["data"]).items()}
     if repeats.num_runs == 1:
         return experiment.run(settings, workdir)
@@ -101,7 +102,7 @@ def check(config: Config) -> Rehearsed:
     """
     settings = to_dict(config)
     check_sections(settings)
-    _read(settings)
+    _check_fold(settings, _read(settings))
     return rehearse(settings)
 
 
@@ -135,18 +136,23 @@ def _read(settings: Config) -> Repeats:
         raise ValueError(f"unknown repeats.over: got {repeats.over!r}, expected one of {KINDS}; correct it")
     if repeats.num_runs < 1:
         raise ValueError(f"repeats.num_runs is too small: got {repeats.num_runs}, expected 1 or more; raise it")
-    folds, fold = settings["data"].get("num_folds"), settings["data"].get("fold", 0)
-    if repeats.over == "fold" and repeats.num_runs > 1 and fold != 0:
-        raise ValueError(
-            f"config key data.fold cannot be set: got {fold}, expected 0 or no such key, because repeats.over='fold' "
-            f"tests on fold 0 to {repeats.num_runs - 1} in turn; leave it out"
-        )
+    folds = settings["data"].get("num_folds")
     if repeats.over == "fold" and repeats.num_runs > 1 and folds is not None and repeats.num_runs > folds:
         raise ValueError(
             f"more runs than folds: got repeats.num_runs={repeats.num_runs}, expected at most data.num_folds={folds}; "
             f"change one of them"
         )
     return repeats
+
+
+def _check_fold(settings: Config, repeats: Repeats) -> None:
+    """Raises a ValueError for a fold that nothing would test on."""
+    fold = settings["data"].get("fold", 0)
+    if repeats.over == "fold" and repeats.num_runs > 1 and fold != 0:
+        raise ValueError(
+            f"config key data.fold cannot be set: got {fold}, expected 0 or no such key, because repeats.over='fold' "
+            f"tests on fold 0 to {repeats.num_runs - 1} in turn; leave it out"
+        )
 
 
 def _singles(settings: Config, repeats: Repeats) -> Iterator[dict[str, Any]]:

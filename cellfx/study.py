@@ -46,13 +46,14 @@ class Stage(NamedTuple):
     settings: dict[str, Any]
 
 
-def run(config: Config, workdir: Path, until: str | None = None) -> None:
+def run(config: Config, workdir: Path, until: str | None = None, keep: bool = True) -> None:
     """Runs every stage of a study that is not finished, in the order in which they need each other.
 
     Args:
         config: sections by stage.
         workdir: of the study.
         until: the last stage that is wanted, with what it needs; None runs all.
+        keep: whether the config becomes that of the workdir.
 
     Raises:
         ValueError: the config describes no study, or a stage refuses its settings; before anything is trained.
@@ -63,7 +64,8 @@ def run(config: Config, workdir: Path, until: str | None = None) -> None:
         stages = _needed(stages, until)
     check(stages)
     with locked(workdir):
-        write_whole(workdir / STUDY, json.dumps(to_dict(config), indent=2).encode())
+        if keep:
+            write_whole(workdir / STUDY, json.dumps(to_dict(config), indent=2).encode())
         prints = fingerprints(stages)
         for number, stage in enumerate(stages, 1):
             folder, head = workdir / stage.name, f"[{number}/{len(stages)}] {stage.name}"
@@ -95,7 +97,14 @@ def run_stage(workdir: Path, name: str, changed: Mapping[str, Any]) -> None:
     config = read_study(workdir)
     if name not in config:
         raise ValueError(f"the study of {workdir} has no stage {name!r}; {nearest(name, list(config))}")
-    run({**config, name: {**config[name], **changed}}, workdir, until=name)
+    run({**config, name: {**config[name], **changed}}, workdir, until=name, keep=False)
+    different = [key for key, value in changed.items() if config[name].get(key) != value]
+    if different:
+        own = ", ".join(f"--config.{name}.{key}={changed[key]}" for key in different)
+        say(
+            f"{workdir / name} holds this result until bin/study runs: that moves it to {workdir / EARLIER} and brings "
+            f"the study's own back, which the report shows; bin/study with {own} makes this one the study's"
+        )
 
 
 def say(line: str) -> None:

@@ -8,11 +8,13 @@ import pytest
 from cellfx import codes, study
 from cellfx.cli import config
 from cellfx.settings import to_dict
+from cellfx.stages.attack import attack
 from cellfx.stages.distill import expressions_of, read_run
 from cellfx.stages.embed import read_arrays
 from cellfx.stages.report import report
 
 ORDER = ("embed", "cnn", "heads", "distill", "attack")
+SEEDS = {"1 CNN": 1, "2 dense head": 2, "3 sparse head": 2, "4 formula": 2}
 STAGES = ("train", "cnn", "embed", "heads", "distill", "attack", "report")
 
 
@@ -79,9 +81,31 @@ def test_attacks_never_help_a_classifier(finished):
     assert list(curves) == ["FGSM, L∞, on images", "PGD, L∞, on images"]
     for part in curves.values():
         assert len(part["accuracy"]) == 4
+        assert {name: len(rows) for name, rows in part["by_seed"].items()} == SEEDS
         for values in part["accuracy"].values():
             assert len(values) == len(part["epsilons"])
             assert np.all(np.diff(values) <= 0)
+
+
+def test_the_first_point_of_every_curve_is_the_accuracy_of_that_seed(finished):
+    """Nothing is changed at size 0; heads were judged on the same images, all of them here."""
+    curves = json.loads((finished / "attack" / "scores.json").read_text())
+    for part in curves["curves"].values():
+        assert part["epsilons"][0] == 0
+        for name, rows in part["by_seed"].items():
+            np.testing.assert_allclose(part["accuracy"][name], np.mean(rows, axis=0))
+    assert curves["seeds"] == {"run0": [0, 1]}
+    assert curves["shown"] == {"run": "run0", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("changed", "part"),
+    [({"run": "run7"}, "no such encoder: got run='run7', expected one of run0"), ({"seed": 9}, "expected one of 0, 1")],
+)
+def test_an_attack_on_what_is_not_there_is_refused(finished, tmp_path, changed, part):
+    inputs = {name: finished / name for name in STAGES[:5]}
+    with pytest.raises(ValueError, match=part):
+        attack(tmp_path, inputs, **changed)
 
 
 def test_a_second_start_runs_nothing(finished, capsys):

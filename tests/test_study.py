@@ -138,3 +138,21 @@ def test_a_config_that_is_no_study_is_refused(runs, tmp_path, changed, message):
 def test_a_folder_without_a_study_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no study: it has no study\.json"):
         study.read_study(tmp_path)
+
+
+def test_a_stage_with_other_settings_is_not_the_studys_and_says_so(runs, tmp_path, capsys):
+    study.run(config(), tmp_path)
+    before = study.read_study(tmp_path)
+    capsys.readouterr()
+    study.run_stage(tmp_path, "d", {"number": 7})
+    assert result(tmp_path, "d") == 7
+    said = capsys.readouterr().out
+    assert f"moves it to {tmp_path / 'earlier'} and brings the study's own back" in said
+    assert "bin/study with --config.d.number=7 makes this one the study's" in said
+    assert study.read_study(tmp_path) == before
+    runs.clear()
+    study.run(config(), tmp_path)
+    assert runs == []
+    assert result(tmp_path, "d") == 1
+    study.run_stage(tmp_path, "d", {})
+    assert "until bin/study runs" not in capsys.readouterr().out

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from cellfx.analysis import norms
 from cellfx.errors import UserError
@@ -58,7 +59,8 @@ def fgsm(
     Differs from the paper: it climbs the margin, and under ``l2`` the step is the gradient itself, not its sign.
 
     Args:
-        score: the classifier; it is compiled once for every function and shape, so hand in the same one again.
+        score: the classifier; it is compiled once for every function and shape, so hand in the same one again. A
+            ``jax.tree_util.Partial`` of parameters is compiled once for all parameters of one shape.
         x: (B, ...) float32.
         label: (B,) int, true classes.
         epsilon: size of the change in ``norm``, in units of x.
@@ -72,7 +74,7 @@ def fgsm(
         ValueError: an unknown norm, a negative epsilon or bounds in the wrong order.
     """
     _check(epsilon, norm, 1, bounds)
-    return _step(score, norm, bounds, jnp.asarray(x, jnp.float32), jnp.asarray(label), jnp.float32(epsilon))
+    return _step(_as_tree(score), norm, bounds, jnp.asarray(x, jnp.float32), jnp.asarray(label), jnp.float32(epsilon))
 
 
 def pgd(
@@ -110,7 +112,7 @@ def pgd(
     _check(epsilon, norm, num_steps, bounds)
     size = 2.5 * epsilon / num_steps if step_size is None else step_size
     x, label = jnp.asarray(x, jnp.float32), jnp.asarray(label)
-    return _climb(score, norm, bounds, num_steps, x, label, jnp.float32(epsilon), jnp.float32(size), key)
+    return _climb(_as_tree(score), norm, bounds, num_steps, x, label, jnp.float32(epsilon), jnp.float32(size), key)
 
 
 def accuracy_under_attack(
@@ -162,25 +164,29 @@ def accuracy_under_attack(
             else:
                 own_key = None if key is None else jax.random.fold_in(key, start)
                 attacked = pgd(score, part, part_label, size, norm, num_steps, None, own_key, bounds)
-            answer = np.argmax(np.asarray(_evaluate(score, attacked)), axis=1)
+            answer = np.argmax(np.asarray(_evaluate(_as_tree(score), attacked)), axis=1)
             broken[rows] |= answer[: len(rows)] != label[rows]
         right[place] = 1 - broken.mean()
     return right
 
 
-@functools.partial(jax.jit, static_argnums=0)
+def _as_tree(score: Score) -> Partial:
+    return score if isinstance(score, Partial) else Partial(score)
+
+
+@jax.jit
 def _evaluate(score: Score, x: jax.Array) -> jax.Array:
     return score(x)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def _step(
     score: Score, norm: str, bounds: Bounds | None, x: jax.Array, label: jax.Array, epsilon: jax.Array
 ) -> jax.Array:
     return _within(x + epsilon * norms.steepest(_slope(score, x, label)[1], norm), x, epsilon, norm, bounds)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _climb(
     score: Score,
     norm: str,

@@ -2,10 +2,11 @@
 
 Example:
   bin/attack --workdir runs/discover
-  bin/attack --workdir runs/discover --seed 3 --num_images 500
+  bin/attack --workdir runs/discover --run run0 --seed 3 --num_images 500
 
-It is the study's stage attack, with other settings if you give some; pictures and accuracies lie in its folder, and
-bin/study shows them in the report.
+It is the study's stage attack, with other settings if you give some; pictures and accuracies lie in its folder. The
+report stays as it is: with other settings than the study's, the next bin/study moves the result to earlier/ and brings
+its own back. To have it in the report, set the same in bin/study: --config.attack.num_images=500.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ from absl import flags
 from cellfx.cli import command
 
 SETTINGS = {
-    "run": "which encoder, run0 is the first",
-    "seed": "which seed of its heads and formulas",
+    "run": "which encoder, such as run0 [all]",
+    "seed": "which seed of the heads and formulas [all]",
     "num_images": "test images that are attacked",
     "num_steps": "steps of projected gradient ascent",
 }

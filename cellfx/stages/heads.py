@@ -1,5 +1,6 @@
 """Schemes 2 and 3: dense and sparse heads on the latents of a frozen encoder, all seeds at once."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from cellfx import codes
 from cellfx import heads as training
@@ -100,11 +102,17 @@ def code_files(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in found if not path.stem.endswith("-traversals")}
 
 
-def head_function(path: Path, run: int) -> Callable[[Any], Any]:
-    """JAX function z (B, L) -> logits (B, K) of one of the heads in a file."""
+def head_function(path: Path, run: int) -> Partial:
+    """JAX function z (B, L) -> logits (B, K) of one of the heads in a file, whose parameters it carries."""
     found = training.load(path)
-    module, params = Head(found.settings[run].widths, found.num_classes), training.on_raw_latents(found, run)
-    return lambda z: module.apply({"params": jax.tree.map(jnp.float32, params)}, z)
+    params = jax.tree.map(jnp.float32, training.on_raw_latents(found, run))
+    return Partial(_head(found.settings[run].widths, found.num_classes), params)
+
+
+@functools.cache
+def _head(widths: tuple[int, ...], num_classes: int) -> Callable[[Any, Any], Any]:
+    module = Head(widths, num_classes)
+    return lambda params, z: module.apply({"params": params}, z)
 
 
 def accuracies(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

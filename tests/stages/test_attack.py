@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cellfx.stages.attack import centred
+from cellfx.stages._attacked import centred
 
 
 @pytest.mark.parametrize(("size", "cropped"), [(64, 48), (65, 48), (64, 47), (8, 8)])
