@@ -181,8 +181,8 @@ def _alike(part: Spherizing, wells: Profiles, controls: Controls) -> str:
     where = f"{_where(part, wells, row)}, one of {len(small)} such groups" if part.by else ""
     return (
         f"fitted on {counts[row]} controls{where}, which are no more than the {len(part.names)} features, so that "
-        "these controls are alike by construction; scores against them say less than they seem; hold some out with "
-        "controls.held_out"
+        "these controls are more alike than other untreated wells by construction; scores against them say less than "
+        "they seem; hold some out with controls.held_out"
     )
 
 

@@ -4,6 +4,11 @@ Chandrasekaran et al. 2024, doi:10.1038/s41592-024-02241-6, publish the mean ave
 variant "as published" repeats it. Mechanisms are those of the annotation table; where it lists several, the list is a
 mechanism of its own, as Bornholdt 2021 has it, unless --config.columns.multilabel=True lets one label be enough.
 
+The step ``spherize`` is a name or a mapping. Controls are fewer than features here, and ``regularization`` says what is
+divided by where they tell little: "mean_floor" (the default: no less than ``floor``, 1, times their mean variance),
+"median_floor", "ledoit_wolf" or "pycytominer" (variances as measured). ``epsilon`` is added to all variances;
+``unseen`` is "smallest" or "drop", for directions that no control varies in. See docs/results/spherizing.md.
+
 A table of your own may be CSV, TSV, Parquet, AnnData or SQLite of CellProfiler (Image, Cells, Cytoplasm, Nuclei; add a
 section ``aggregate``). ``profiles.convention = "cellprofiler"`` takes the columns that start with Cells_, Cytoplasm_ or
 Nuclei_ as features and Image_Metadata_X as Metadata_X. ``profiles.split = {"Metadata_Plate": "(?P<Batch>[^_]+)_"}``
@@ -39,6 +44,7 @@ def get_config(size: str = "full") -> ConfigDict:
         ("as published", ()),
         ("standardized by plate", ("standardize",)),
         ("spherized", ("spherize",)),
+        ("spherized as pycytominer", ({"name": "spherize", "regularization": "pycytominer"},)),
         ("spherized by plate", ({"name": "spherize", "by": ("Metadata_Plate",)},)),
     )
     return config

@@ -480,8 +480,9 @@ def test_notices_are_said_once_and_kept_with_every_variant(tmp_path, capsys):
     ), strict=True):  # fmt: skip
         assert notice.startswith(start)
     alike = (
-        "white: fitted on 24 controls, which are no more than the 51 features, so that these controls are alike by "
-        "construction; scores against them say less than they seem; hold some out with controls.held_out"
+        "white: fitted on 24 controls, which are no more than the 51 features, so that these controls are more alike "
+        "than other untreated wells by construction; scores against them say less than they seem; hold some out with "
+        "controls.held_out"
     )
     (share,) = [line for line in scores["white"]["notices"] if "a treated well's squared norm" in line]
     assert share.startswith("white: 24 controls do not vary in 28 of 51 directions: ")

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cellfx.profiles.spherize import Principal, Spherizing, principal
+from cellfx.profiles.control_variances import Principal, principal
+from cellfx.profiles.spherize import Spherizing
 from cellfx.profiles.table import Profiles, groups
 
 STILL = 0.01

@@ -18,6 +18,7 @@ import numpy as np
 from cellfx.errors import UserError
 from cellfx.profiles import fitted, normalize, plate_identity, select, spherize
 from cellfx.profiles.control_directions import Stillness, stillness
+from cellfx.profiles.control_variances import FLOOR, REGULARIZATION
 from cellfx.profiles.normalize import Normalization
 from cellfx.profiles.select import Selection
 from cellfx.profiles.spherize import Spherizing
@@ -81,7 +82,7 @@ def fit(wells: Profiles, controls: np.ndarray, steps: Sequence[Step], plate: Seq
     done, files, parts, dropped, still = [], [], [], {}, []
     names, plate = wells.names, fitted.columns(plate)
     # Steps say what they do by themselves, so that another default is not taken for theirs one day.
-    usual = {"regularization": spherize.REGULARIZATION, "floor": spherize.FLOOR}
+    usual = {"regularization": REGULARIZATION, "floor": FLOOR}
     steps = [step._replace(settings={**usual, **step.settings}) if step.kind == "spherize" else step for step in steps]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STEPS).unlink(missing_ok=True)

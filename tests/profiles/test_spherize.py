@@ -7,7 +7,7 @@ from pycytominer.operations import Spherize
 from screens import numbered
 from sklearn.covariance import ledoit_wolf
 
-from cellfx.profiles import control_directions, normalize, spherize
+from cellfx.profiles import control_directions, control_variances, normalize, spherize
 from cellfx.profiles.simulated import Sizes, simulated
 from cellfx.profiles.table import Profiles, from_frame, take, take_features
 
@@ -217,7 +217,7 @@ def test_ledoit_and_wolf_as_scikit_learn_has_it(num_controls, num_features):
     profiles, is_control = wells(num_features=num_features, num_controls=num_controls)
     x = profiles.features[is_control]
     shrinkage = ledoit_wolf(x)[1]
-    found = spherize.principal(profiles, np.flatnonzero(is_control), "ZCA")
+    found = control_variances.principal(profiles, np.flatnonzero(is_control), "ZCA")
     np.testing.assert_allclose(found.shrinkage, shrinkage, rtol=1e-9)
     for method in ("ZCA", "ZCA-cor"):
         weights = spherize.fit(profiles, is_control, method, regularization="ledoit_wolf", epsilon=0).weights[0]
@@ -243,7 +243,7 @@ def test_floors_by_hand(regularization, floor, unknown):
     np.testing.assert_allclose(dropped, kept * [1, 1, 0], atol=1e-12)
 
 
-@pytest.mark.parametrize("regularization", spherize.REGULARIZATIONS)
+@pytest.mark.parametrize("regularization", control_variances.REGULARIZATIONS)
 @pytest.mark.parametrize("unseen", spherize.UNSEEN)
 @pytest.mark.parametrize("num_controls", [80, 9])
 def test_components_are_the_features_turned(regularization, unseen, num_controls):
@@ -266,7 +266,7 @@ def test_a_control_that_is_nearly_there_twice_changes_next_to_nothing():
     copy = profiles._replace(features=profiles.features.copy())
     spread = profiles.features[is_control].std(axis=0)
     copy.features[rows[0]] = copy.features[rows[1]] + 1e-6 * spread * rng.normal(size=150)
-    for regularization in spherize.REGULARIZATIONS:
+    for regularization in control_variances.REGULARIZATIONS:
         before, after = (
             np.linalg.norm(
                 spherize.apply(spherize.fit(each, is_control, regularization=regularization), each).features[
@@ -285,7 +285,7 @@ def test_the_default_leaves_most_where_controls_vary():
     screen = simulated(4, 3, num_controls=12, num_features=300)
     is_control = screen.metadata["Metadata_Control"].to_numpy()
     found = {}
-    for regularization in spherize.REGULARIZATIONS:
+    for regularization in control_variances.REGULARIZATIONS:
         fitted = spherize.fit(screen, is_control, regularization=regularization)
         after = spherize.apply(fitted, screen)
         found[regularization] = control_directions.stillness(fitted, screen, after, is_control, ~is_control)
@@ -293,10 +293,10 @@ def test_the_default_leaves_most_where_controls_vary():
     assert np.isfinite(spherize.fit(screen, two, "ZCA", regularization="ledoit_wolf", epsilon=0).weights).all()
     default = spherize.fit(screen, is_control)
     np.testing.assert_array_equal(
-        default.weights, spherize.fit(screen, is_control, regularization=spherize.REGULARIZATION).weights
+        default.weights, spherize.fit(screen, is_control, regularization=control_variances.REGULARIZATION).weights
     )
     assert {one.num_unseen for one in found.values()} == {300 - is_control.sum() + 1}
-    chosen = found[spherize.REGULARIZATION]
+    chosen = found[control_variances.REGULARIZATION]
     assert chosen.after < 1.5 * chosen.before
     assert found["pycytominer"].after > 1.6 * chosen.before
 
