@@ -122,6 +122,33 @@ def test_tiff_is_read_whole_as_tifffile_and_pillow_give_it_or_refused(tmp_path, 
             np.testing.assert_array_equal(found.pixels, pillow.reshape(found.pixels.shape), what)
 
 
+LOSSLESS = ("lzw", "zlib", "packbits", "zstd", "lzma", "png", "lerc")
+LOSSY = ("webp", "jpeg", "jpegxl", "jpeg2000", "jpegxr")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_compressed_tiff_is_read_as_tifffile_gives_it(tmp_path, dtype, samples):
+    """Lossy ones too: what was lost was lost when the file was written."""
+    image, written = _pixels(dtype, (H, W, samples)), []
+    for compression, tile in itertools.product(LOSSLESS + LOSSY, (None, (16, 16))):
+        path = tmp_path / f"{compression}.tif"
+        options = {"photometric": "rgb" if samples == 3 else "minisblack", "compression": compression, "tile": tile}
+        try:
+            tifffile.imwrite(path, image if samples == 3 else image[..., 0], **options)
+        except (ValueError, TypeError, RuntimeError):  # not of this depth
+            continue
+        np.testing.assert_array_equal(read_image(path), tifffile.imread(path).reshape(H, W, samples), compression)
+        written.append(compression)
+    assert len(set(written)) >= 7, written
+
+
+def test_uncompressed_ycbcr_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", _pixels("uint8", (H, W, 3)), photometric="ycbcr", planarconfig="contig")
+    with pytest.raises(ValueError, match=r"a\.tif holds uncompressed YCbCr; expected grey, RGB"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_counts_of_the_table(capsys):
     with capsys.disabled():
         print(f"\ngenerated TIFF files: {COUNTS['read']} read, {COUNTS['refused']} refused")
