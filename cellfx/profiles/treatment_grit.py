@@ -35,13 +35,14 @@ def add_treatment_grit(
     Raises:
         ValueError: no treatment has a value.
     """
+    from scipy.sparse import csr_array
+
     values = grit_of_perturbations(result, rules.treatments)
     scores.details[NAME] = values
     scores.numbers[NAME] = macro_mean(values)
     rows = np.flatnonzero(rules.treatments >= 0)
-    rows = rows[np.argsort(rules.treatments[rows], kind="stable")]
-    _, starts, sizes = np.unique(rules.treatments[rows], return_index=True, return_counts=True)
-    first, has = rows[starts], ~np.isnan(values)
+    code, first, sizes = rules.treatments[rows], *_first_rows(rules.treatments)
+    has = ~np.isnan(values)
     add_interval(scores, NAME, values[has], rules.mechanisms[first][has], effort)
     if similarity is None:  # why is said where it was not collected
         return
@@ -49,11 +50,19 @@ def add_treatment_grit(
     units = rules.units[first]
     names, num_rows = np.unique(rules.units[rules.units >= 0], return_counts=True)
     num_treatments = np.bincount(np.searchsorted(names, units[units >= 0]), minlength=len(names))
-    to_units = np.add.reduceat(similarity[rows], starts) / sizes[:, None] / num_rows
-    sums = num_treatments * (to_units - mean[:, None]) / np.where(std > 0, std, 1.0)[:, None]
+    pooling = csr_array((1 / sizes[code], (code, rows)), shape=(len(first), len(rules.units)))
+    sums = (pooling @ similarity / num_rows - mean[:, None]) / np.where(std > 0, std, 1.0)[:, None]
+    # Compounds none of whose rows is a treatment's have no column there.
+    sums = (sums * num_treatments)[:, num_treatments > 0]
     matching = of_rows(rules.mechanism, first)
     null = mean_null(sums, matching, units, True, effort.num_permutations, effort.seed)
     if null is None:
         scores.left_out[f"p-value of {NAME}"] = f"too many matching pairs to list: got more than {MAX_PAIRS:,}"
     else:
         scores.p_values[NAME] = p_value(null[0], null[1:])
+
+
+def _first_rows(treatments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first row of each treatment, and how many it has: (P,) both."""
+    codes, first, sizes = np.unique(treatments, return_index=True, return_counts=True)
+    return first[codes >= 0], sizes[codes >= 0]

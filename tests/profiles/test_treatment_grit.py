@@ -1,10 +1,12 @@
 import numpy as np
+import polars as pl
 import pytest
 from screens import profiles_of, reference
 
 from cellfx.profiles.scores import score
 from cellfx.profiles.scoring import Effort
 from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.table import take
 
 slow = reference("profiles_scores")
 COLUMNS = Columns(("Metadata_Compound", "Metadata_Dose"), "Metadata_Compound", "Metadata_MOA")
@@ -54,6 +56,19 @@ def test_with_one_row_a_treatment_both_scores_are_one():
     found = score(profiles, controls, COLUMNS, effort=EFFORT, wanted=GRIT)
     for part in (found.numbers, found.p_values):
         assert part["grit of treatments"] == pytest.approx(part["grit"], rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_rows_of_compounds_that_are_no_treatment_do_not_exchange_mechanisms(seed):
+    """The first compound lacks its dose: the p-value is that of a screen without the compound."""
+    profiles, controls = screen(seed, (1, 1), 0.1)
+    other = (profiles.metadata["Metadata_Compound"] != "c00").to_numpy()
+    dose = pl.when(pl.Series(other)).then(pl.col("Metadata_Dose"))
+    without = profiles._replace(metadata=profiles.metadata.with_columns(Metadata_Dose=dose))
+    found = score(without, controls, COLUMNS, effort=EFFORT, wanted=GRIT)
+    assert len(found.details["grit of treatments"]) == 22
+    alone = score(take(profiles, other), controls[other], COLUMNS, effort=EFFORT, wanted=GRIT)
+    assert found.p_values["grit of treatments"] == alone.p_values["grit of treatments"] > 0.1
 
 
 def test_p_values_of_screens_without_mechanisms_are_not_too_small():
