@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cellfx import profile_positions
 from cellfx.analysis import profile_charts
 from cellfx.profile_controls import Controls
 from cellfx.profiles import fitted, plate_identity, treatments
 from cellfx.profiles.control_directions import Stillness
+from cellfx.profiles.mean_average_precision import THRESHOLD
 from cellfx.profiles.normalize import Normalization
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.spherize import Spherizing
@@ -75,6 +77,7 @@ def of_wells(wells: Profiles, controls: Controls, columns: Columns, features: st
                 f"no place on a plate for {_number(int(np.sum(~placed)), 'well')}, named {few(names)} in "
                 f"{columns.well}; maps of plates leave them out"
             )
+    found += profile_positions.notice(wells, controls.all, columns)
     if features is None:
         found += _doubtful(wells.names)
     return found
@@ -218,6 +221,29 @@ def of_treatments(untreated: int, metadata: pl.DataFrame, columns: Columns, rule
     if reasons:
         found.append(f"{taken:,} of {len(metadata):,} treatments are compared: {' and '.join(reasons)}")
     return found
+
+
+def of_retrieval(name: str, scores: Mapping[str, Any]) -> list[str]:
+    """Replicates that are too few for their p-values to be significant, however well they find each other.
+
+    Args:
+        name: of the variant.
+        scores: of it, see ``profile_scores.score``.
+    """
+    if not scores.get("replicates"):
+        return []
+    least = np.sort(scores["replicates"]["least_p_value"])
+    count = len(least)
+    needed = np.flatnonzero(least * count / np.arange(1, count + 1) < THRESHOLD)
+    if len(needed) and needed[0] == 0:
+        return []
+    reason = f"{needed[0] + 1:,} of them must be perfect before one is retrieved" if len(needed) else "none can be"
+    text = (
+        f"{name}: no treatment's p-value can be below {least[0]:.2g}, as its replicates and the controls of their "
+        f"plates are few; corrected for {_number(count, 'treatment')}, {reason}: fraction retrieved says little, mAP "
+        "of replicates says more"
+    )
+    return [text]
 
 
 def _number(count: int, what: str) -> str:

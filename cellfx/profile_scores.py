@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from cellfx import profile_batches, profile_doses, profile_score_tables
+from cellfx import profile_batches, profile_doses, profile_positions, profile_score_tables
 from cellfx.profile_setting import Asked
 from cellfx.profiles import plate_identity, subsets
 from cellfx.profiles import scores as library
@@ -29,7 +29,7 @@ OF_REPLICATES = ("replicates", "percent replicating", "reproducibility")
 OF_WELLS = ("grit", "mp-values", "NSCB", "batch enrichment")
 OF_TREATMENTS = ("retrieval", "enrichment", "NSC", "percent matching")
 HEADLINES = (
-    *("fraction retrieved", "mAP of replicates", "percent replicating"),
+    *("mAP of replicates", "fraction retrieved", "percent replicating"),
     *(f"enrichment@{HEADLINE:g}", "precision@R", "NSC", profile_batches.NSCB, "batch enrichment"),
 )
 """The scores that variants are compared by."""
@@ -162,6 +162,10 @@ def score(
         by_treatment, published, by_controls = of_replicates or (None, {}, None)
     else:
         left_out["replicates"] = "not asked for: got scores.replicates False, expected True; switch it on"
+    if by_controls is not None and columns.well in variant.wells.metadata.columns:
+        known = variant.wells, variant.controls, columns, question.similarity, question.effort
+        name = profile_positions.NAME
+        published |= library.attempt(left_out, name, profile_positions.score, *known) or {}
     numbers = _numbers(of_treatments, "treatments")
     found = {
         "num_treatments": len(variant.treated.features),
@@ -248,6 +252,7 @@ def retrieved(
         "mean_average_precision": mean.mean_average_precision,
         "corrected_p_value": mean.corrected_p_value,
         "fraction_retrieved": mean.fraction_retrieved,
+        "least_p_value": mean.least_p_value,
     }
     drawn = encode(mean.groups, [columns.compound] if columns.compound in by else by)
     # Simes' p-value, see ``profiles.group_scoring``: that no group differs from what it is compared with.

@@ -24,6 +24,10 @@ TERMS = {
     "retrieved. The p-values of their doses become one by Simes' rule, which is corrected for the number of compounds.",
     "mAP of replicates": "Mean average precision: 1 where the wells of a treatment are more like each other than like "
     "any negative control of their plate.",
+    "mAP of control positions": "Mean average precision of control wells of one position on several plates, against "
+    "the other controls of each plate: what position alone does.",
+    "mAP beyond position": "How much larger the normalized mAP of replicates is than that of control positions; 0 "
+    "where treatments do no more than positions.",
     "replicate average precision": "1 where the wells of a treatment are more like each other than like the wells of "
     "any other treatment.",
     "percent retrieved": "Percent of the treatments (wells) or compounds (mechanisms) whose average precision is "
@@ -128,9 +132,13 @@ def certainty(scores: Mapping[str, Mapping[str, Any]], num_permutations: int) ->
         "enrichment, plates exchange their batches (controls, where each batch is one plate); of the replicate average "
         "precision, wells of a plate exchange their treatments. None of these is below "
         f"1 / {num_permutations + 1}.\n\n"
-        "Reproducibility, percent replicating and percent matching: how often random groups of as many rows do as "
-        "well. They do not know of plates, so that replicates on one plate look better than they are. mAP of "
-        "replicates: how often random rankings do.\n\n"
+        "Reproducibility, percent replicating and percent retrieved (replicates): wells of a plate exchange their "
+        "treatments too, so that what replicates share by their plates counts for nothing. mp-values: treated wells "
+        "change places with controls of their plate. Percent matching: how often random groups of as many compounds do "
+        "as well. mAP of replicates: how often random rankings do. Percent retrieved (mechanisms): random rankings of "
+        "compounds, of which each is one profile.\n\n"
+        "mAP beyond position: positions exchange whether they hold treatments or controls. Replicate average "
+        "precision, positions kept: wells of one position exchange their treatments.\n\n"
         "Fraction and percent retrieved: the smallest p-value of a treatment or compound after correction, which says "
         "whether any differs from chance. Percent mp-value below .05: all treatments are compared with the same "
         "controls, so that chance may move many of them together; the p-value given is .05 divided by the share of "

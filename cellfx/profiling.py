@@ -95,7 +95,10 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
                 scores[one.name] = profile_scores.score(one, columns, question, parts)
                 for part, values in profile_pairs.score(one, columns, question, own).items():
                     scores[one.name][part] = scores[one.name].get(part, {}) | values
-            scores[one.name]["notices"] = notices[one.name]
+            late = profile_notices.of_retrieval(one.name, scores[one.name])
+            for notice in late:
+                say(notice)
+            scores[one.name]["notices"] = notices[one.name] + late
             tables[planned.folder] = scores[one.name].pop("tables")
             words = [f"{what} {value:.4g}" for what, value in profile_scores.headline(scores[one.name]).items()]
             say(f"{one.name}: {', '.join(words)}")

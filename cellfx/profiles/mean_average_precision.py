@@ -47,6 +47,7 @@ class MeanAveragePrecision(NamedTuple):
         retrieved: (G,) bool, corrected p-value below the threshold.
         fraction_retrieved: share of the groups that are.
         num_ungrouped: scored rows in no group, because a column is missing.
+        least_p_value: (G,) that of a perfect score, which no p-value is below.
     """
 
     groups: pl.DataFrame
@@ -59,6 +60,7 @@ class MeanAveragePrecision(NamedTuple):
     retrieved: np.ndarray
     fraction_retrieved: float
     num_ungrouped: int
+    least_p_value: np.ndarray
 
 
 def mean_average_precision(
@@ -116,6 +118,7 @@ def mean_average_precision(
         retrieved,
         float(retrieved.mean()),
         len(result.rows) - len(grouped),
+        _p_values(np.ones(len(means)), member, configurations, null_size, max_enumerated, seed)[0],
     )
 
 

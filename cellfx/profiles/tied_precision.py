@@ -9,14 +9,16 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from cellfx.errors import UserError
+
 Ties = Literal["expected", "copairs"]
 """Tied pairs in every order, or positives before negatives."""
 
 
 def check_ties(ties: str) -> None:
-    """Raises a ValueError for a rule of ties that is none."""
+    """Raises a UserError for a rule of ties that is none."""
     if ties not in get_args(Ties):
-        raise ValueError(
+        raise UserError(
             f"unknown rule of ties: got {ties!r}, expected one of {', '.join(get_args(Ties))}; keep 'expected'"
         )
 

@@ -9,10 +9,12 @@ a clump.
 
     PYTHONPATH=. .venv/bin/python tests/peers/profile_calibration.py
     PYTHONPATH=. .venv/bin/python tests/peers/profile_calibration.py --screens 20 --settings "6 wells" --covered
+    PYTHONPATH=. .venv/bin/python tests/peers/profile_calibration.py --screens 1000 --retrieval --covered
 """
 
 import argparse
 import collections
+import functools
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -237,11 +239,13 @@ def main():
     parser.add_argument("--screens", type=int, default=200)
     parser.add_argument("--settings", nargs="*", default=[one.name for one in SETTINGS], help="of p-values")
     parser.add_argument("--covered", nargs="*", default=[one.name for one in COVERED], help="of intervals")
+    parser.add_argument("--retrieval", action="store_true", help="p-values of the retrieval of mechanisms only: fast")
     arguments = parser.parse_args()
     settings = [one for one in SETTINGS if one.name in arguments.settings]
     covered = [one for one in COVERED if one.name in arguments.covered]
     if settings:
-        found = collected(settings, arguments.screens, all_p_values)
+        of_retrieval = functools.partial(mechanism_p_values, wanted=("retrieval",))
+        found = collected(settings, arguments.screens, of_retrieval if arguments.retrieval else all_p_values)
         print(f"Percent of p-values that are 0.05 or less, {arguments.screens} screens without effects\n")
         show({of: {name: np.mean(np.array(v) <= 0.05) for name, v in each.items()} for of, each in found.items()})
     if covered:
