@@ -27,6 +27,7 @@ from cellfx import (
 from cellfx.annotations import check_value
 from cellfx.errors import UserError
 from cellfx.experiment import say
+from cellfx.lock import locked
 from cellfx.profile_controls import Controls
 from cellfx.profile_scores import Variant
 from cellfx.profile_setting import Asked
@@ -36,7 +37,7 @@ from cellfx.profiles import consensus, treatments, variant
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.select import Selection
 from cellfx.profiles.table import Profiles, level_path, take, write
-from cellfx.settings import Config, call, check_section, locked, nearest, to_dict, write_whole
+from cellfx.settings import Config, call, check_section, nearest, to_dict, write_whole
 
 SECTIONS = ("columns", "profiles", "variants")
 OPTIONAL_SECTIONS = (

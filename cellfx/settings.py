@@ -1,8 +1,6 @@
 """Config sections: checked, kept in the workdir, and handed whole to the one factory that each belongs to."""
 
-import contextlib
 import difflib
-import fcntl
 import importlib
 import importlib.util
 import inspect
@@ -247,28 +245,6 @@ def claim(workdir: Path, config: Config) -> None:
     check_owner(workdir, config)
     if jax.process_index() == 0:
         write_whole(workdir / "config.json", json.dumps(to_dict(config), indent=2).encode())
-
-
-@contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Keeps other processes from training in the same workdir; the lock ends with the process, however it ends.
-
-    Raises:
-        ValueError: another process holds it.
-    """
-    if jax.process_index():
-        yield
-        return
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{workdir} is in use: got a lock held by another process, expected none; wait for it, or choose "
-                f"another --workdir"
-            ) from None
-        yield
 
 
 def read(workdir: Path) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from cellfx.annotations import check_value, marked
-from cellfx.settings import Config, check_call, locked, nearest, to_dict, write_whole
+from cellfx.experiment import say
+from cellfx.lock import locked
+from cellfx.settings import Config, check_call, nearest, to_dict, write_whole
 from cellfx.stages import READ, SHOWN
 from cellfx.training.progress import format_seconds
 
@@ -100,18 +102,9 @@ def run_stage(workdir: Path, name: str, changed: Mapping[str, Any]) -> None:
     run({**config, name: {**config[name], **changed}}, workdir, until=name, keep=False)
     different = [key for key, value in changed.items() if config[name].get(key) != value]
     if different:
-        own = ", ".join(f"--config.{name}.{key}={changed[key]}" for key in different)
-        say(
-            f"{workdir / name} holds this result until bin/study runs: that moves it to {workdir / EARLIER} and brings "
-            f"the study's own back, which the report shows; bin/study with {own} makes this one the study's"
-        )
-
-
-def say(line: str) -> None:
-    """One line for the person who started the study."""
-    from cellfx.experiment import say as show
-
-    show(line)
+        own = " ".join(f"--config.{name}.{key}={changed[key]}" for key in different)
+        say(f"{workdir / name} holds this until bin/study runs; it goes to {EARLIER}/, the study's own comes back")
+        say(f"bin/study {own} makes this one the study's, and shows it in the report")
 
 
 def read_stages(config: Config) -> list[Stage]:

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from cellfx import codes, trials
 from cellfx.annotations import Seed
 from cellfx.experiment import say
-from cellfx.settings import Config, call, locked, to_dict, write_whole
+from cellfx.lock import locked
+from cellfx.settings import Config, call, to_dict, write_whole
 from cellfx.training.progress import format_seconds
 
 DIRECTIONS = ("maximize", "minimize")
@@ -56,15 +57,14 @@ class Tuning(NamedTuple):
 
     def check(self) -> None:
         """Raises a ValueError for a number below 1, or an unknown direction or sampler."""
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"unknown tune.sampler: got {self.sampler!r}, expected one of {SAMPLERS}; correct it")
+        for name, known in (("sampler", SAMPLERS), ("direction", DIRECTIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"unknown tune.{name}: got {getattr(self, name)!r}, expected one of {known}; correct it"
+                )
         for name in ("num_trials", "num_seeds", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"tune.{name} is too small: got {getattr(self, name)}, expected 1 or more; raise it")
-        if self.direction not in DIRECTIONS:
-            raise ValueError(
-                f"unknown tune.direction: got {self.direction!r}, expected one of {DIRECTIONS}; correct it"
-            )
 
 
 def tune(
@@ -227,10 +227,7 @@ def _check_unset(trial: trials.Trial, assignments: Sequence[tuple[str, str]]) ->
     """Raises a ValueError where the command line sets what the trials set."""
     for key, text in assignments:
         if key in trial.params:
-            raise ValueError(
-                f"config key {key} cannot be set: got {text!r}, expected no such key, because get_space tries values "
-                f"of it; leave it out"
-            )
+            raise ValueError(f"config key {key} cannot be set: got {text}, but get_space tries values; leave it out")
 
 
 def _tell(study: Any, trial: Any, outcome: trials.Outcome) -> None:
@@ -248,7 +245,7 @@ def _check_success(study: Any, outcomes: Sequence[trials.Outcome]) -> None:
     errors = [outcome.about["error"] for outcome in outcomes if outcome.value is None]
     if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
         raise ValueError(
-            f"no trial succeeds: got {errors[0]!r} from the first, expected a trained model; mend that before going on"
+            f"no trial succeeds: got {errors[0]!r} from the first, expected a trained model; mend that first"
         )
     if errors:
         say(f"{len(errors)} of {len(outcomes)} trials failed, the first: {errors[0]}")

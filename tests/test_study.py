@@ -147,8 +147,8 @@ def test_a_stage_with_other_settings_is_not_the_studys_and_says_so(runs, tmp_pat
     study.run_stage(tmp_path, "d", {"number": 7})
     assert result(tmp_path, "d") == 7
     said = capsys.readouterr().out
-    assert f"moves it to {tmp_path / 'earlier'} and brings the study's own back" in said
-    assert "bin/study with --config.d.number=7 makes this one the study's" in said
+    assert "it goes to earlier/, the study's own comes back" in said
+    assert "bin/study --config.d.number=7 makes this one the study's" in said
     assert study.read_study(tmp_path) == before
     runs.clear()
     study.run(config(), tmp_path)
