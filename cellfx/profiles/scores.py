@@ -80,13 +80,7 @@ def score(
     controls = np.zeros(len(profiles.features), bool) if controls is None else np.asarray(controls)
     rules, prepared = screen_rules(profiles.metadata, controls, columns), prepare(profiles, kernel)
     scores = Scores({}, {}, {}, {}, {"rules": rules}, {})
-    for has, those, why in (
-        (columns.mechanism is not None, OF_MECHANISMS, NO_MECHANISMS),
-        (controls.any(), OF_CONTROLS, NO_CONTROLS),
-    ):
-        if not has:
-            scores.left_out.update({name: why for name in wanted if name in those})
-            wanted = [name for name in wanted if name not in those]
+    wanted = _possible(wanted, scores, columns, controls)
     makers = _collectors(prepared, rules, controls, columns, effort)
     makers = {name: maker for name, maker in makers.items() if any(step in wanted for step in NULLS.get(name, (name,)))}
     found = _collected(prepared, makers, scores.left_out)
@@ -131,9 +125,26 @@ def score(
     for name, compute in others.items():
         if name in wanted:
             _whole(scores, name, compute)
+    _leave_to_steps(scores)
+    return scores
+
+
+def _possible(wanted: Sequence[str], scores: Scores, columns: Columns, controls: np.ndarray) -> Sequence[str]:
+    """The steps that there are columns and controls for; the others are left out."""
+    for has, those, why in (
+        (columns.mechanism is not None, OF_MECHANISMS, NO_MECHANISMS),
+        (controls.any(), OF_CONTROLS, NO_CONTROLS),
+    ):
+        if not has:
+            scores.left_out.update({name: why for name in wanted if name in those})
+            wanted = [name for name in wanted if name not in those]
+    return wanted
+
+
+def _leave_to_steps(scores: Scores) -> None:
+    """Says nothing of nulls all of whose steps are left out themselves."""
     for null in [null for null, own in NULLS.items() if all(step in scores.left_out for step in own)]:
         scores.left_out.pop(null, None)
-    return scores
 
 
 def subset_means(scores: Scores, subset: np.ndarray) -> dict[str, float]:
