@@ -29,12 +29,7 @@ from cellfx.parts import (
 from cellfx.probing import check_classes
 from cellfx.rehearsal import rehearse, state_shapes
 from cellfx.settings import Config, call, check_owner, claim, read, to_dict
-from cellfx.subject import (
-    Subject,
-    judged_by_validation,
-    keep_preprocessing,
-    kept_preprocessing,
-)
+from cellfx.subject import Subject, judged_by_validation, keep_preprocessing, kept_preprocessing
 from cellfx.trained import Trained, bound, coder, sampler
 from cellfx.training import checkpoint, loop, parallel
 from cellfx.training.evaluate import evaluator

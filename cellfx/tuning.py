@@ -23,8 +23,7 @@ from cellfx.lock import locked
 from cellfx.settings import Config, call, to_dict, write_whole
 from cellfx.training.progress import format_seconds
 
-DIRECTIONS = ("maximize", "minimize")
-SAMPLERS = ("tpe", "grid")
+DIRECTIONS, SAMPLERS = ("maximize", "minimize"), ("tpe", "grid")
 DATABASE, RESULT = "study.db", "tune.json"
 OWN = ("num_trials", "batch_size")
 """Options that may differ between those who share a study."""
