@@ -75,8 +75,7 @@ def score(
             ``similarity.prepare``.
     """
     columns, effort = columns or USUAL, effort or Effort()
-    _check_wanted(wanted)
-    scoring.check_effort(effort)
+    _check(wanted, effort)
     controls = np.zeros(len(profiles.features), bool) if controls is None else np.asarray(controls)
     rules, prepared = screen_rules(profiles.metadata, controls, columns), prepare(profiles, kernel)
     scores = Scores({}, {}, {}, {}, {"rules": rules}, {})
@@ -222,10 +221,11 @@ def _need_batch(columns: Columns) -> None:
         raise UserError("no column of batches: got columns.batch None, expected the name of a column; name it")
 
 
-def _check_wanted(wanted: Sequence[str]) -> None:
+def _check(wanted: Sequence[str], effort: Effort) -> None:
     unknown = [name for name in wanted if name not in STEPS]
     if unknown:
         raise UserError(f"unknown score: got {unknown[0]!r}, expected some of {', '.join(STEPS)}; correct wanted")
+    scoring.check_effort(effort)
 
 
 def _collected(

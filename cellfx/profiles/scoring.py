@@ -46,7 +46,8 @@ class Scores(NamedTuple):
         details: what figures and tables need: ``hits``, ``curve``, ``histogram``, ``enrichment``, ``NSC``, ``NSCB``,
             ``grit``, ``grit of treatments``, ``replicating``, ``matching``, ``mp_values``, ``batch_enrichment``, the
             ``rules``, whose codes groups are numbered by, and by the name of either average precision a
-            ``MeanAveragePrecision``, followed by " of rows" an ``AveragePrecision``.
+            ``MeanAveragePrecision`` (of mechanisms: of compounds, each one profile), followed by " of rows" an
+            ``AveragePrecision``.
         left_out: score -> reason in one line.
     """
 
