@@ -294,10 +294,11 @@ def _details(of_wells: Scores, of_treatments: Scores, effort: Effort) -> dict[st
         curves["percentiles"] = [one.percentile for one in details["enrichment"]]
         curves["odds_ratio"] = [one.odds_ratio for one in details["enrichment"]]
         curves["log10_p"] = [one.log10_p for one in details["enrichment"]]
-    if "curve" in details:
-        curves["k"] = list(effort.ks)
+    ks = [k for k in effort.ks if f"precision@{k}" in of_treatments.numbers]  # none where no treatment has a partner
+    if "curve" in details and ks:
+        curves["k"] = ks
         for kind in ("precision", "recall"):
-            curves[f"{kind}_at_k"] = [of_treatments.numbers[f"{kind}@{k}"] for k in effort.ks]
+            curves[f"{kind}_at_k"] = [of_treatments.numbers[f"{kind}@{k}"] for k in ks]
         curves["hit_shares"], curves["hit_gain"] = details["curve"].shares, details["curve"].gain
     found = {"curves": curves}
     if "NSC" in details:

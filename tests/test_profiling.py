@@ -138,6 +138,23 @@ def test_scores_of_a_subset_are_its_own_or_averages_over_it(finished):
     np.testing.assert_allclose(parts[0]["scores"]["hits above chance"]["value"], area, rtol=1e-9)
 
 
+@pytest.mark.parametrize("word", ["", "nan"])
+def test_mechanisms_that_are_hardly_known_leave_their_scores_out(word, tmp_path):
+    """Two compounds share the only mechanism: words for nothing are none that the others share."""
+    wells = to_frame(simulated(3, 4, num_batches=1, plates_per_batch=2, num_controls=8, num_features=8))
+    pair = wells.drop_nulls("Metadata_MOA").sort("Metadata_MOA", "Metadata_Compound")["Metadata_Compound"].unique()
+    known = pl.col("Metadata_Compound").is_in(pair.sort()[:2].to_list())
+    moa = pl.when(known).then(pl.col("Metadata_MOA")).otherwise(pl.lit(word)).alias("Metadata_MOA")
+    wells.with_columns(moa).write_csv(tmp_path / "wells.csv")
+    asked = {"num_permutations": 4, "num_resamples": 10, "num_mp_permutations": 9, "null_size": 50}
+    loaded = tiny(profiles={"path": str(tmp_path / "wells.csv")}, compared={}, scores=asked, pictures={})
+    found = profiling.run({**loaded, "variants": [("raw", ())]}, tmp_path / "run")["raw"]
+    assert "replicate average precision" in found["scores"]
+    assert not any(name.startswith("precision@") for name in found["scores"])
+    told = [line for line in found["notices"] if line.startswith("taken for missing: 'nan' in Metadata_MOA of ")]
+    assert len(told) == (word == "nan")
+
+
 def test_the_effort_is_that_of_the_config(tmp_path):
     asked = {
         "num_permutations": 4,
