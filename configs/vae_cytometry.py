@@ -2,7 +2,7 @@
 
 32 latents, trained without labels; a small network then tells the phases from them. The grid search for beta looks at
 another fold than the one that is reported: balanced accuracy .72, .65, .68, .70, .66 and .62 at the betas below, six
-minutes, one run each; 1 is kept.
+minutes, one run each, on the test images of that fold; 1 is kept. Since then validation images judge a search.
 
     bin/train --config configs/vae_cytometry.py --config.data.folder=/data/jurkat --workdir runs/vae_cytometry
     bin/tune --config configs/vae_cytometry.py --config.data.fold=1 --workdir runs/beta
