@@ -11,6 +11,7 @@ from pathlib import Path
 from absl import flags
 
 from cellfx.cli import config
+from cellfx.cli.assignments import split_assignments
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _USER_ERRORS = (ValueError, OSError, flags.Error)
@@ -138,25 +139,6 @@ def _parse(
     if left:
         raise ValueError(f"unexpected argument {left[0]!r}; expected options that start with --, see {name} --help")
     return assignments
-
-
-def split_assignments(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Takes ``--config.key=text``, ``--config.key text`` and ``--config.flag`` (true) out of a command line.
-
-    Returns:
-        ((key, text) pairs in their order, all other arguments in theirs).
-    """
-    assignments, rest, queue = [], [], list(arguments)
-    while queue:
-        argument = queue.pop(0)
-        if not argument.lstrip("-").startswith("config.") or not argument.startswith("-"):
-            rest.append(argument)
-            continue
-        key, equals, text = argument.lstrip("-").removeprefix("config.").partition("=")
-        if not equals:
-            text = queue.pop(0) if queue and not queue[0].startswith("--") else "true"
-        assignments.append((key, text))
-    return assignments, rest
 
 
 def load_config(

@@ -88,6 +88,7 @@ def test_a_moved_folder_is_taken_from_its_new_place(run, tmp_path, refused, caps
     assert capsys.readouterr().err.count("another content") == 0
     other = ["--folder", str(tmp_path / "moved"), "--output", str(tmp_path / "judged")]
     assert cli.main(["evaluate", *run, place, *other]) == 0
+    assert "of 12 images the run has the same pixels among its own" in capsys.readouterr().err
     line = refused("embed", *run, "--config.data.image_size=8")
     assert "config key data.image_size of a finished run cannot be set: got 8, expected only folder, data_dir" in line
 
