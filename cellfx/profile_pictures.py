@@ -150,9 +150,11 @@ def clustering(treated: Profiles, columns: Columns, variant: str = "") -> Figure
         variant: whose profiles they are, for the title.
 
     Raises:
-        ValueError: as ``similarity.prepare``.
+        ValueError: fewer than two treatments, or as ``similarity.prepare``.
     """
     rows = prepare(treated, KERNEL).rows
+    if len(rows) < 2:
+        raise UserError("no clustering of treatments: got 1, expected two or more; compare more treatments")
     named = [columns.compound, *filter(None, (columns.mechanism,))]
     names = [" · ".join(map(str, row)) for row in treated.metadata.select(named).iter_rows()]
     title = _named("Treatments by likeness", variant)
@@ -173,8 +175,8 @@ def strength_maps(wells: Profiles, columns: Columns, variant: str = "") -> list[
     strength = np.linalg.norm(wells.features, axis=1) / np.sqrt(wells.features.shape[1])
     title, unit = _named("How far wells lie from the origin", variant), "root mean square of the features"
     shown = {"strength": (strength, title, unit)}
-    if CELL_COUNT in wells.metadata.columns:
-        shown["cell_count"] = (_values(wells, CELL_COUNT), "Cells in wells", "cells")
+    if CELL_COUNT in wells.metadata.columns and np.isfinite(counts := _numbers(wells.metadata[CELL_COUNT])).any():
+        shown["cell_count"] = (counts, "Cells in wells", "cells")
     note, names = layout_note(wells.metadata, columns), wells.metadata[columns.well].to_list()
     return [
         Figure(f"plate_{name}", profile_charts.plate_map(names, values, title, unit, note=note), title)
@@ -262,14 +264,12 @@ def _values(wells: Profiles, name: str) -> np.ndarray:
     if name in wells.names:
         values = wells.features[:, wells.names.index(name)]
     elif (column := table.get(name.removeprefix(METADATA))) is not None:
-        numbers = column.str.strip_chars() if column.dtype == pl.String else column
-        numbers = numbers.cast(pl.Float64, strict=False) if _castable(column) else numbers.clear(len(column))
-        if numbers.null_count() == len(numbers) > column.null_count():
+        values = _numbers(column)
+        if np.isnan(values).all() and column.null_count() < len(column):
             raise UserError(
                 f"no numbers to draw on a plate: got {column.dtype} in {name!r}, expected a column of numbers; choose "
                 "another"
             )
-        values = numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
     else:
         raise UserError(
             f"no column to draw on a plate: got {name!r}, expected a feature or column of metadata; "
@@ -280,6 +280,10 @@ def _values(wells: Profiles, name: str) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _castable(column: pl.Series) -> bool:
-    """Whether values may be numbers, also as text: metadata of a csv file are text."""
-    return column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.String, pl.Null)
+def _numbers(column: pl.Series) -> np.ndarray:
+    """(N,) float64, NaN where there is no number; metadata of a csv file are numbers as text."""
+    if column.dtype == pl.String:
+        column = column.str.strip_chars()
+    elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+        return np.full(len(column), np.nan)
+    return column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()

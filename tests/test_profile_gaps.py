@@ -171,6 +171,18 @@ def test_a_screen_without_controls_has_every_score_that_needs_none(tmp_path):
     assert not (tmp_path / "fitted" / "run").exists()
 
 
+def test_one_mechanism_or_one_treatment_is_scored_as_far_as_it_goes(tmp_path):
+    scores, page = profile(tmp_path / "mechanism", screen().with_columns(Metadata_MOA=pl.lit("x")))
+    assert "retrieval" in scores["left_out"]
+    assert "precision@R" not in scores["scores"]
+    assert "mAP of replicates" in scores["scores"]
+    assert "What this page does not show" not in page
+    one = screen().filter(pl.col("Metadata_Control") | (pl.col("Metadata_Compound") == "compound 001"))
+    scores, page = profile(tmp_path / "treatment", one)
+    assert "mAP of replicates" in scores["scores"]
+    assert "<td>no clustering of treatments: got 1, expected two or more; compare more treatments</td>" in page
+
+
 def test_a_defect_of_a_picture_keeps_the_run_and_its_traceback(tmp_path, monkeypatch, capsys):
     def broken(*args):
         raise KeyError("a\nb")

@@ -242,7 +242,7 @@ def _collected(
 
 def _whole(scores: Scores, name: str, compute: Callable, *args: Any) -> None:
     """Adds what a step finds, or, where it is left out, nothing of it: no score is there and not computed."""
-    parts = scores.numbers, scores.intervals, scores.p_values, scores.per_row
+    parts = scores.numbers, scores.intervals, scores.p_values, scores.per_row, scores.details
     before = [set(part) for part in parts]
     attempt(scores.left_out, name, compute, *args)
     if name in scores.left_out:
