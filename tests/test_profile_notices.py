@@ -42,7 +42,7 @@ def test_what_was_read_is_counted():
     [
         ((), None),
         ((2,), "no negative control on 1 plate with 3 wells: p2; what"),
-        ((0, 1, 2, 3), "no negative control on 4 plates with 12 wells: p0, p1, p2 ...; what"),
+        ((0, 1, 2, 3), "no negative controls: the config has no section controls; scores that compare"),
     ],
 )
 def test_plates_without_controls_are_named(bare, text):
