@@ -13,7 +13,8 @@ from cellfx.errors import UserError
 from cellfx.presentation import Figure
 from cellfx.profiles.nearest import neighbours_of, rows_named
 from cellfx.profiles.screen_rules import Columns
-from cellfx.profiles.table import Profiles
+from cellfx.profiles.similarity import defined
+from cellfx.profiles.table import Profiles, take
 
 KERNEL = "pearson"
 """As in the clustering of treatments."""
@@ -76,6 +77,22 @@ def check_treatments(treated: Profiles, columns: Columns, treatments: Sequence[s
 def names_of(treated: Profiles, columns: Columns) -> list[str]:
     """Names (N,) of treatments, as ``nearest`` gives them."""
     return treated.metadata.select(_treatment(columns)).to_series().to_list()
+
+
+def correlated(treated: Profiles, left_out: dict[str, str]) -> Profiles:
+    """Treatments that have a Pearson correlation, by which pictures compare; how many have none is said.
+
+    Args:
+        treated: N treatments; euclidean similarities take all, cosines also constant profiles.
+        left_out: gets how many there are not in the pictures.
+    """
+    rows = defined(treated.features, KERNEL)
+    if not rows.all():
+        left_out["some treatments in pictures of treatments"] = (
+            f"{int(np.sum(~rows)):,} of {len(rows):,} have a profile that is constant over its features, such as one "
+            f"of zeros, which has no {KERNEL.title()} correlation"
+        )
+    return take(treated, rows)
 
 
 def nearest_table(found: pl.DataFrame) -> Table:

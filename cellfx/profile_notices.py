@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from cellfx import profile_positions
-from cellfx.analysis import profile_charts
+from cellfx.analysis import plate_charts
 from cellfx.profile_controls import Controls
 from cellfx.profiles import fitted, plate_identity, treatments
 from cellfx.profiles.control_directions import Stillness
@@ -70,7 +70,7 @@ def of_wells(wells: Profiles, controls: Controls, columns: Columns, features: st
             "leaves them out"
         )
     if columns.well in wells.metadata.columns:
-        placed = profile_charts.has_place(wells.metadata[columns.well])
+        placed = plate_charts.has_place(wells.metadata[columns.well])
         if placed.any() and not placed.all():
             names = wells.metadata[columns.well].filter(pl.Series(~placed)).unique(maintain_order=True).to_list()
             found.append(

@@ -8,12 +8,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cellfx import profile_agreement, profile_pictures, profile_tables
+from cellfx import profile_agreement, profile_curves, profile_pictures, profile_tables
 from cellfx.analysis import charts, profile_charts
 from cellfx.analysis.report import Card, Picture, Section, Table, report
 from cellfx.data.strips import read_strips
 from cellfx.presentation import Figure, save, versions
-from cellfx.profile_neighbours import KERNEL, cell_files, names_of, nearest, nearest_galleries, nearest_table
+from cellfx.profile_neighbours import (
+    KERNEL,
+    cell_files,
+    correlated,
+    names_of,
+    nearest,
+    nearest_galleries,
+    nearest_table,
+)
 from cellfx.profile_pictures import clustering, plate_maps, strength_maps, treatment_map
 from cellfx.profile_scores import JUDGED_BY_CONTROLS, Variant, headline
 from cellfx.profile_setting import Asked, Pictures
@@ -30,30 +38,6 @@ UNKNOWN = "unknown"
 """What stands for a batch that is missing."""
 Draw = Callable[..., list[Picture]]
 """Name, function, its arguments -> pictures; see ``_drawer``."""
-CURVES = {
-    "enrichment": (
-        "percentiles",
-        "odds_ratio",
-        "Enrichment",
-        (
-            "Odds that a pair above the percentile matches, over those of all others; infinite where all above it "
-            "match, or all matches are above it."
-        ),
-        ("percentile of the similarities", "odds ratio"),
-        1.0,
-    ),
-    "precision": ("k", "precision_at_k", "Precision at k", "Of the k nearest, the share that match.", ("k", ""), None),
-    "recall": ("k", "recall_at_k", "Recall at k", "Of all matches, the share among the k nearest.", ("k", ""), None),
-    "hits": (
-        "hit_shares",
-        "hit_gain",
-        "Hits at k",
-        "Share of all matches within the nearest part of the list, less what chance finds there.",
-        ("nearest part of the list", "gain over chance"),
-        0.0,
-    ),
-}
-"""Figure -> names of its two scores, title, note, names of the axes, and what chance gives."""
 
 
 def write(
@@ -84,7 +68,7 @@ def write(
     """
     shown, left_out = variants[-1], {}
     draw = _drawer(left_out, workdir)
-    treated = profile_pictures.correlated(shown.treated, left_out)
+    treated = correlated(shown.treated, left_out)
     parts = {
         "Mechanisms": _of_mechanisms(scores, shown, columns, draw),
         "Batches": _of_batches(variants, columns, draw),
@@ -176,8 +160,8 @@ def _of_mechanisms(
     curves = {name: each["curves"] for name, each in scores.items()}
     drawn = [
         picture
-        for name, kind in CURVES.items()
-        for picture in draw(f"curves of {kind[2]}", functools.partial(_curves, curves, name, *kind))
+        for name, kind in profile_curves.CURVES.items()
+        for picture in draw(f"curves of {kind[2]}", functools.partial(profile_curves.curves, curves, name, *kind))
     ]
     drawn += draw("confusion of mechanisms", _confusion, scores[shown.name].get("confusion"), shown.name)
     return drawn + draw("features against mechanisms", _features, shown, columns)
@@ -207,24 +191,6 @@ def _features(shown: Variant, columns: Columns) -> Figure | None:
         note,
     )
     return Figure("mechanism_features", figure, note)
-
-
-def _curves(
-    found: Mapping[str, Mapping[str, Any]],
-    figure: str,
-    x: str,
-    y: str,
-    title: str,
-    note: str,
-    names: tuple[str, str],
-    level: float | None,
-) -> Figure | None:
-    """A figure of the variants that have such a curve; None where none has."""
-    lines = {name: (np.array(each[x]), np.array(each[y])) for name, each in found.items() if x in each}
-    if not lines:
-        return None
-    drawn = profile_charts.curves(lines, title, note, *names, level=level)
-    return Figure(figure, drawn, f"{title}, a line for each variant")
 
 
 def _of_batches(variants: Sequence[Variant], columns: Columns, draw: Draw) -> list[Picture]:

@@ -16,8 +16,9 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from cellfx.errors import UserError
+from cellfx.profile_numbers import retrieved
 from cellfx.profile_score_files import PAIRS
-from cellfx.profile_scores import OWN, Variant, retrieved
+from cellfx.profile_scores import OWN, Variant
 from cellfx.profile_setting import Asked
 from cellfx.profiles import fitted, row_filter
 from cellfx.profiles import scores as library

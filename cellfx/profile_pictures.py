@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cellfx.analysis import profile_charts, treatment_charts
+from cellfx.analysis import plate_charts, profile_charts, treatment_charts
 from cellfx.data.folder import nearest as nearest_name
 from cellfx.errors import UserError
 from cellfx.presentation import Figure
@@ -19,7 +19,7 @@ from cellfx.profile_neighbours import KERNEL, check_cells, check_treatments
 from cellfx.profile_setting import Pictures
 from cellfx.profiles import labels, plate_identity, reading
 from cellfx.profiles.screen_rules import Columns
-from cellfx.profiles.similarity import defined, prepare
+from cellfx.profiles.similarity import prepare
 from cellfx.profiles.table import METADATA, Profiles, few, take
 
 CELL_COUNT = "Metadata_Cell_Count"
@@ -77,29 +77,13 @@ def attempt(left_out: dict[str, str], name: str, compute: Callable[..., Any], *a
     return None
 
 
-def correlated(treated: Profiles, left_out: dict[str, str]) -> Profiles:
-    """Treatments that have a Pearson correlation, by which pictures compare; how many have none is said.
-
-    Args:
-        treated: N treatments; euclidean similarities take all, cosines also constant profiles.
-        left_out: gets how many there are not in the pictures.
-    """
-    rows = defined(treated.features, KERNEL)
-    if not rows.all():
-        left_out["some treatments in pictures of treatments"] = (
-            f"{int(np.sum(~rows)):,} of {len(rows):,} have a profile that is constant over its features, such as one "
-            f"of zeros, which has no {KERNEL.title()} correlation"
-        )
-    return take(treated, rows)
-
-
 def placed(wells: Profiles, columns: Columns) -> Profiles:
     """Wells whose names say where on a plate they lie.
 
     Raises:
         ValueError: none does.
     """
-    rows = profile_charts.has_place(wells.metadata[columns.well])
+    rows = plate_charts.has_place(wells.metadata[columns.well])
     if not rows.any():
         names = [str(name) for name in wells.metadata[columns.well].unique(maintain_order=True)]
         raise UserError(
@@ -179,7 +163,7 @@ def strength_maps(wells: Profiles, columns: Columns, variant: str = "") -> list[
         shown["cell_count"] = (counts, "Cells in wells", "cells")
     note, names = layout_note(wells.metadata, columns), wells.metadata[columns.well].to_list()
     return [
-        Figure(f"plate_{name}", profile_charts.plate_map(names, values, title, unit, note=note), title)
+        Figure(f"plate_{name}", plate_charts.plate_map(names, values, title, unit, note=note), title)
         for name, (values, title, unit) in shown.items()
     ]
 
@@ -233,7 +217,7 @@ def plate_maps(
                 title = _named(f"{name.removeprefix(METADATA)}, {where}", of)
                 places, ends = wells.metadata[columns.well][rows], limits if by_plate else None
                 note = "" if by_plate else layout_note(wells.metadata[rows], columns)
-                figure = profile_charts.plate_map(places, values[rows], title, unit, limits[0] < 0, ends, note)
+                figure = plate_charts.plate_map(places, values[rows], title, unit, limits[0] < 0, ends, note)
                 drawn.append(Figure(f"plate_map_{first + len(drawn)}", figure, title))
     return drawn
 

@@ -13,13 +13,12 @@ import numpy as np
 import polars as pl
 
 from cellfx import profile_batches, profile_doses, profile_positions, profile_score_tables
+from cellfx.profile_numbers import interval_of, number_of, numbers_of, retrieved
 from cellfx.profile_setting import Asked
 from cellfx.profiles import plate_identity, subsets
 from cellfx.profiles import scores as library
-from cellfx.profiles.average_precision import AveragePrecision, average_precision
-from cellfx.profiles.mean_average_precision import MeanAveragePrecision, mean_average_precision, null_of_mean
+from cellfx.profiles.average_precision import average_precision
 from cellfx.profiles.pairs import encode
-from cellfx.profiles.resampling import Interval, bootstrap_interval, p_value
 from cellfx.profiles.scoring import HEADLINE, Effort, Scores
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.similarity import check_telling
@@ -42,8 +41,6 @@ OF_SUBSETS = (f"enrichment@{HEADLINE:g}", "hits above chance")
 """Computed on a subset itself; ``MEANS`` on all treatments and averaged over the subset: Bornholdt 2021, 4.6.2."""
 MEANS = ("precision@R", "average precision", "NSC")
 NO_SCORES = Scores({}, {}, {}, {}, {}, {})
-PUBLISHED_NULL_SIZE = 10_000
-"""Random rankings for the mean average precision of replicates: p-values of hundreds of treatments are corrected."""
 
 
 class Variant(NamedTuple):
@@ -166,11 +163,11 @@ def score(
         known = variant.wells, variant.controls, columns, question.similarity, question.effort
         name = profile_positions.NAME
         published |= library.attempt(left_out, name, profile_positions.score, *known) or {}
-    numbers = _numbers(of_treatments, "treatments")
+    numbers = numbers_of(of_treatments, "treatments")
     found = {
         "num_treatments": len(variant.treated.features),
         "fitted_on_controls": variant.on_controls,
-        "scores": published | _numbers(of_wells, "wells") | numbers | _numbers(across, "treatments"),
+        "scores": published | numbers_of(of_wells, "wells") | numbers | numbers_of(across, "treatments"),
         "left_out": left_out | of_wells.left_out | of_treatments.left_out | across.left_out | parts.left_out,
         "replicates": by_treatment,
         **_details(of_wells, of_treatments, effort),
@@ -212,79 +209,9 @@ def replicates(
     doses = profile_doses.correct(mean, wells.metadata, columns)
     if doses is not None:
         share, p_simes = doses.retrieved.astype(float), float(doses.hierarchy.corrected_families.min())
-        interval = _interval(share, np.arange(len(share)), question.effort)
-        found[profile_doses.NAME] = _number("wells", share.mean(), interval, p_simes)
+        interval = interval_of(share, np.arange(len(share)), question.effort)
+        found[profile_doses.NAME] = number_of("wells", share.mean(), interval, p_simes)
     return by_treatment, found, profile_score_tables.ByControls(precision, mean, doses)
-
-
-def retrieved(
-    precision: AveragePrecision,
-    metadata: pl.DataFrame,
-    by: Sequence[str],
-    columns: Columns,
-    question: Asked,
-    names: tuple[str, str],
-    level: str = "wells",
-) -> tuple[dict[str, Any], dict[str, Any], MeanAveragePrecision]:
-    """Groups whose rows find each other, as copairs has it.
-
-    Args:
-        precision: of rows.
-        metadata: of all N of them.
-        by: columns that make the groups.
-        columns: of the metadata; for intervals compounds are drawn where ``by`` tells them, else groups.
-        question: what is asked.
-        names: of the share of groups that are retrieved, and of the mean over groups.
-        level: of the rows.
-
-    Returns:
-        by_group: for scores.json.
-        scores: both, by their names.
-        mean: of groups.
-
-    Raises:
-        ValueError: as ``mean_average_precision``.
-    """
-    seed = question.effort.seed
-    mean = mean_average_precision(precision, metadata, by, PUBLISHED_NULL_SIZE, seed=seed)
-    by_group = {
-        "groups": mean.groups.to_dict(as_series=False),
-        "mean_average_precision": mean.mean_average_precision,
-        "corrected_p_value": mean.corrected_p_value,
-        "fraction_retrieved": mean.fraction_retrieved,
-        "least_p_value": mean.least_p_value,
-    }
-    drawn = encode(mean.groups, [columns.compound] if columns.compound in by else by)
-    # Simes' p-value, see ``profiles.group_scoring``: that no group differs from what it is compared with.
-    share, p_simes = mean.retrieved.astype(float), float(mean.corrected_p_value.min())
-    means = mean.mean_average_precision
-    null = null_of_mean(precision, metadata, by, PUBLISHED_NULL_SIZE, seed)
-    scores = {
-        names[0]: _number(level, share.mean(), _interval(share, drawn, question.effort), p_simes),
-        names[1]: _number(level, means.mean(), _interval(means, drawn, question.effort), p_value(means.mean(), null)),
-    }
-    return by_group, scores, mean
-
-
-def _interval(values: np.ndarray, drawn: np.ndarray, effort: Effort) -> Interval | None:
-    """None where there is one group to draw only."""
-    if len(np.unique(drawn)) < 2:
-        return None
-    return bootstrap_interval(values, drawn, num_resamples=effort.num_resamples, seed=effort.seed)
-
-
-def _number(level: str, value: float, interval: Interval | None, p_value: float | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"level": level, "value": float(value)}
-    if interval is not None:
-        found["interval"] = [interval.low, interval.high]
-    return found if p_value is None else {**found, "p_value": p_value}
-
-
-def _numbers(scores: Scores, level: str) -> dict[str, dict[str, Any]]:
-    return {
-        name: _number(level, value, scores.intervals.get(name), scores.p_values.get(name))
-        for name, value in scores.numbers.items()
-    }
 
 
 def _details(of_wells: Scores, of_treatments: Scores, effort: Effort) -> dict[str, Any]:
@@ -315,11 +242,13 @@ def _of_subset(
     """Global scores of the subset itself, and the means of those of its rows among all."""
     effort = question.effort._replace(ks=(), percentiles=())
     itself = library.score(take(treated, rows), None, columns, question.similarity, effort, ("retrieval", "enrichment"))
-    found = {name: number for name, number in _numbers(itself, "treatments").items() if name in OF_SUBSETS}
+    found = {name: number for name, number in numbers_of(itself, "treatments").items() if name in OF_SUBSETS}
     mechanisms, means = encode(treated.metadata, [columns.mechanism]), library.subset_means(scores, rows)
     for name in [name for name in MEANS if name in means]:
         has = rows & ~np.isnan(scores.per_row[name])
-        found[name] = _number("treatments", means[name], _interval(scores.per_row[name][has], mechanisms[has], effort))
+        found[name] = number_of(
+            "treatments", means[name], interval_of(scores.per_row[name][has], mechanisms[has], effort)
+        )
     return itself, {"num_treatments": int(rows.sum()), "scores": found}
 
 

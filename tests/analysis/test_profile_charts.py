@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
-from cellfx.analysis import profile_charts, treatment_charts
+from cellfx.analysis import plate_charts, profile_charts, treatment_charts
 from cellfx.analysis.figures import FADED, to_png
 
 
@@ -17,7 +17,7 @@ def said(figure):
 
 
 def test_wells_lie_where_their_names_say():
-    grid = profile_charts.plate_grid(["A01", "H12", "B03", "B03"], np.array([1.0, 2.0, 3.0, 5.0]))
+    grid = plate_charts.plate_grid(["A01", "H12", "B03", "B03"], np.array([1.0, 2.0, 3.0, 5.0]))
     assert grid.shape == (8, 12)
     assert (grid[0, 0], grid[7, 11], grid[1, 2]) == (1.0, 2.0, 4.0)
     assert np.isnan(grid).sum() == 93
@@ -27,42 +27,42 @@ def test_wells_lie_where_their_names_say():
     ("well", "shape"), [("H13", (16, 24)), ("P24", (16, 24)), ("Q1", (32, 48)), ("AF48", (32, 48))]
 )
 def test_the_plate_is_the_smallest_that_has_all_wells(well, shape):
-    grid = profile_charts.plate_grid([well], np.ones(1))
+    grid = plate_charts.plate_grid([well], np.ones(1))
     assert grid.shape == shape
     assert np.nansum(grid) == 1.0
 
 
 def test_a_well_of_two_letters_comes_after_z():
-    assert np.argwhere(profile_charts.plate_grid(["AA01"], np.ones(1)) == 1.0).tolist() == [[26, 0]]
+    assert np.argwhere(plate_charts.plate_grid(["AA01"], np.ones(1)) == 1.0).tolist() == [[26, 0]]
 
 
 @pytest.mark.parametrize(
     "name", ["B07", "b07", "B7", "B007", "B-07", "b_7", "B 07", " B07 ", "r02c07", "R2C7", "r02-c07", "R02_C07"]
 )
 def test_one_well_has_many_names(name):
-    assert profile_charts.well_place(name) == (1, 6)
+    assert plate_charts.well_place(name) == (1, 6)
 
 
 def test_a_row_called_r_and_the_last_row_are_known():
-    assert profile_charts.well_place("R01") == (17, 0)
-    assert profile_charts.well_place("r32c48") == profile_charts.well_place("AF48") == (31, 47)
-    assert profile_charts.has_place(["A01", None, 7, "empty", "A01"]).tolist() == [True, False, False, False, True]
+    assert plate_charts.well_place("R01") == (17, 0)
+    assert plate_charts.well_place("r32c48") == plate_charts.well_place("AF48") == (31, 47)
+    assert plate_charts.has_place(["A01", None, 7, "empty", "A01"]).tolist() == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize("name", ["1A", "A0", "A49", "AG01", "", "A1B", "r00c01", "r33c01", "r01c49", "7", "A0001"])
 def test_what_is_no_well_is_refused(name):
     with pytest.raises(ValueError, match=f"no name of a well: got '{name}', expected such as B07"):
-        profile_charts.plate_grid([name], np.ones(1))
+        plate_charts.plate_grid([name], np.ones(1))
 
 
 def test_a_plate_map_is_symmetric_about_zero_where_asked():
-    figure = profile_charts.plate_map(["A01", "A02"], np.array([-1.0, 3.0]), "Shift", "units", symmetric=True)
+    figure = plate_charts.plate_map(["A01", "A02"], np.array([-1.0, 3.0]), "Shift", "units", symmetric=True)
     image = figure.axes[0].images[0]
     assert image.get_clim() == (-3.0, 3.0)
 
 
 def test_a_plate_map_says_what_its_colours_are():
-    figure = profile_charts.plate_map(["A01"], np.ones(1), "Shift", "units", note="Mean of two.")
+    figure = plate_charts.plate_map(["A01"], np.ones(1), "Shift", "units", note="Mean of two.")
     assert said(figure) == "Colour: units. Grey: no well, or none with a value. Mean of two."
     assert figure.axes[0].get_facecolor() == to_rgba(FADED)
 
