@@ -231,7 +231,7 @@ def _write_last(folder, image):
         (None, {"on_error": "ignore"}, "unknown on_error 'ignore'; expected 'raise' or 'skip'"),
         (None, {"intensity": "log"}, "unknown intensity 'log'"),
         (None, {"pose": "upside"}, "unknown pose 'upside'"),
-        (None, {"image_size": 0}, "image_size must be positive; got 0"),
+        (None, {"image_size": 0}, r"number out of range: got data\.image_size=0, expected 1 or more"),
     ],
 )
 def test_bad_input_is_named(own, tmp_path, spoil, arguments, message):
@@ -240,6 +240,12 @@ def test_bad_input_is_named(own, tmp_path, spoil, arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         nuclei(own, **{"image_size": 8, "data_dir": tmp_path / "prepared", **arguments})
     assert "\n" not in str(caught.value)
+
+
+def test_a_size_of_nothing_is_refused_where_nothing_is_split(own, tmp_path):
+    for read in (prepare, unsplit):
+        with pytest.raises(ValueError, match="image_size must be positive; got 0"):
+            read(own, 0, data_dir=tmp_path / "prepared")
 
 
 def test_classes_missing_from_a_held_out_split_are_logged(cells, data_dir, caplog):
