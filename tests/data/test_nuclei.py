@@ -12,7 +12,7 @@ import tifffile
 from cellfx.data.folder import scan
 from cellfx.data.image_files import fit, read_image
 from cellfx.data.intensity import rescale
-from cellfx.data.nuclei import nuclei, prepare
+from cellfx.data.nuclei import nuclei, prepare, unsplit
 from cellfx.data.pose import adjust
 from cellfx.data.source import SPLITS, iterate
 
