@@ -28,7 +28,7 @@ from cellfx.parts import (
 )
 from cellfx.probing import check_classes
 from cellfx.rehearsal import rehearse, state_shapes
-from cellfx.settings import Config, call, check_owner, claim, read, to_dict
+from cellfx.settings import Config, call, check_owner, check_sections, claim, read, to_dict
 from cellfx.subject import Subject, judged_by_validation, keep_preprocessing, kept_preprocessing
 from cellfx.trained import Trained, bound, coder, sampler
 from cellfx.training import checkpoint, loop, parallel
@@ -186,6 +186,7 @@ def restore(workdir: Path, place: Mapping[str, Any] | None = None) -> Trained:
     """
     workdir = Path(workdir)
     settings = read(workdir)
+    check_sections(settings)
     if settings.get("repeats", {}).get("num_runs", 1) > 1:
         raise ValueError(f"{workdir} holds several runs; expected the folder of one; choose {workdir / 'run0'}")
     settings["data"] = moved(settings["data"], place or {})

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from cellfx.data.source import Source, Split
-from cellfx.settings import write_whole
+from cellfx.settings import read_mapping, write_whole
 
 DATA, FILES = "data.json", "data_files.npz"
 _NAME = "Metadata_File"
@@ -47,7 +47,7 @@ def check_data(workdir: Path, source: Source) -> tuple[str, ...]:
                 write_whole(workdir / FILES, _packed(files))
             write_whole(path, json.dumps(found, indent=2).encode())
         return ()
-    expected = json.loads(path.read_text())
+    expected = read_mapping(path)
     now, before = _files_of(source), _read(workdir / FILES)
     if found != expected:
         told = _told(found, expected, now, before)
@@ -64,7 +64,7 @@ def check_data(workdir: Path, source: Source) -> tuple[str, ...]:
 def is_kept(workdir: Path, source: Source) -> bool:
     """Whether ``check_data`` would take the data of a source for that of a workdir; true where nothing is kept yet."""
     path = workdir / DATA
-    return not path.exists() or json.loads(path.read_text()) == _digests(source)
+    return not path.exists() or read_mapping(path) == _digests(source)
 
 
 def _digests(source: Source) -> dict[str, dict[str, Any]]:

@@ -121,6 +121,7 @@ def evaluate(
         FileNotFoundError: no workdir, or nothing trained in it.
     """
     settings = read(workdir)
+    check_sections(settings)
     repeats = _read(settings)
     if repeats.num_runs == 1:
         return results.evaluate(workdir, folder, output=output, **fields)

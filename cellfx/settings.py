@@ -196,7 +196,10 @@ def check_sections(settings: Mapping[str, Any]) -> None:
             raise UserError(f"unknown config section {name}; {nearest(name, known)}")
     missing = [name for name in SECTIONS if name not in settings]
     if missing:
-        raise UserError(f"config section {missing[0]} is missing; expected {', '.join(SECTIONS)}")
+        raise UserError(
+            f"config section {missing[0]} is missing: got {', '.join(settings) or 'none'}, expected "
+            f"{', '.join(SECTIONS)}; add it"
+        )
     for name, section in settings.items():
         check_section(name, section)
 
@@ -222,13 +225,14 @@ def check_owner(workdir: Path, config: Config) -> None:
         ValueError: the workdir belongs to another config; the message names what differs.
     """
     new = dict(_flat(_trained_by(to_dict(config))))
-    old = dict(_flat(_trained_by(read(workdir)))) if (workdir / "config.json").exists() else new
+    path = workdir / "config.json"
+    old = dict(_flat(_trained_by(read_mapping(path)))) if path.exists() else new
     keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
     changed = [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys]
     if changed:
         moved = ""
         if set(keys) <= {"data.folder", "data.labels", "data.kept"}:
-            moved = f"; if the same data was only moved, write its new place into {workdir / 'config.json'}"
+            moved = f"; if the same data was only moved, write its new place into {path}"
         raise UserError(
             f"{workdir} belongs to another config: got {'; '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}, "
             f"expected the config it was started with; choose another --workdir{moved}"
@@ -258,10 +262,27 @@ def read(workdir: Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{workdir} is no workdir: it has no config.json; expected the folder of a bin/train run"
         )
+    return read_mapping(path)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A file of a workdir that ``write_whole`` wrote: a JSON object.
+
+    Raises:
+        ValueError: it is damaged.
+        OSError: it cannot be read.
+    """
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_bytes())
     except ValueError as error:
-        raise UserError(f"{path} is damaged: got {error}, expected JSON; restore it or use a new workdir") from error
+        raise _damaged(path, str(error), "JSON") from error
+    if not isinstance(found, dict):
+        raise _damaged(path, f"{type(found).__name__}", "a JSON object")
+    return found
+
+
+def _damaged(path: Path, got: str, expected: str) -> UserError:
+    return UserError(f"{path} is damaged: got {got}, expected {expected}; restore it or use a new workdir")
 
 
 def write_whole(path: Path, content: bytes) -> None:

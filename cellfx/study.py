@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, get_type_hints
 from cellfx.annotations import check_value, marked
 from cellfx.experiment import say
 from cellfx.lock import locked
-from cellfx.settings import Config, check_call, nearest, to_dict, write_whole
+from cellfx.settings import Config, check_call, nearest, read_mapping, to_dict, write_whole
 from cellfx.stages import READ, SHOWN
 from cellfx.training.progress import format_seconds
 
@@ -196,7 +196,7 @@ def read_study(workdir: Path) -> dict[str, Any]:
     path = Path(workdir) / STUDY
     if not path.is_file():
         raise FileNotFoundError(f"{workdir} holds no study: it has no {STUDY}; expected the folder of a bin/study run")
-    return json.loads(path.read_text())
+    return read_mapping(path)
 
 
 def _stage(name: str, section: dict[str, Any]) -> Stage:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from cellfx.data.source import Source, Split, iterate, to_float
-from cellfx.settings import write_whole
+from cellfx.settings import read_mapping, write_whole
 
 Encode = Callable[[np.ndarray], tuple[Any, Any]]
 Decode = Callable[[np.ndarray], Any]
@@ -72,10 +72,7 @@ def read_preprocessing(workdir: Path) -> dict[str, Any]:
             f"{workdir} holds no {PREPROCESSING}; expected what its images were normalised by; restore the file or "
             "train in a new workdir"
         )
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: got {error}, expected JSON; restore it or use a new workdir") from error
+    return read_mapping(path)
 
 
 def judged_name(source: Source) -> str:

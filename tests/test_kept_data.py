@@ -100,3 +100,12 @@ def test_a_damaged_list_of_files_is_named(tmp_path):
     (tmp_path / FILES).write_bytes(b"nothing")
     with pytest.raises(ValueError, match=rf"{re.escape(str(tmp_path / FILES))} is damaged: got"):
         check_data(tmp_path, _source())
+
+
+@pytest.mark.parametrize("content", ['{"test": ', "[]"])
+def test_a_damaged_digest_is_named(tmp_path, content):
+    check_data(tmp_path, _source())
+    (tmp_path / "data.json").write_text(content)
+    for check in (check_data, is_kept):
+        with pytest.raises(ValueError, match=rf"{re.escape(str(tmp_path / 'data.json'))} is damaged: got .*restore it"):
+            check(tmp_path, _source())

@@ -1,6 +1,7 @@
 """Slips in a study's config are refused before anything is trained, and changed inputs train anew."""
 
 import copy
+import hashlib
 import os
 import re
 
@@ -148,6 +149,13 @@ def test_a_new_file_counts_and_one_that_is_gone_is_named(tmp_path, section):
     (tmp_path / "kept.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"no such file or folder: got data\.kept .*kept\.csv, expected one"):
         train.outside(section)
+
+
+def test_what_an_older_version_finished_over_a_folder_alone_is_not_done_again(tmp_path, section):
+    os.utime(tmp_path / "cells" / "a.tif", ns=(7, 7))
+    then = hashlib.sha256(b'[["a.tif", 1, 7]]').hexdigest()  # as 54d23ea wrote it
+    assert train.outside({"name": "nuclei", "folder": section["folder"]}) == then
+    assert train.outside(section) != then
 
 
 def test_data_that_is_drawn_is_read_from_nowhere():

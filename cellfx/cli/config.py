@@ -55,17 +55,17 @@ def read_fields(values: Mapping[str, Any], assignments: Iterable[tuple[str, str]
     """Section -> field -> value of fields that the command line sets, read as ``load`` reads them.
 
     Args:
-        values: a config.
+        values: the config of a run, which may lack an optional section.
         assignments: see ``load``.
 
     Raises:
         ValueError: see ``load``.
     """
-    from cellfx.settings import with_home
+    from cellfx.settings import OPTIONAL_SECTIONS, with_home
 
     known, found = dict(fields(values)), {}
     for key, text in assignments:
-        assign(found, known, key, text, set(values))
+        assign(found, known, key, text, {*OPTIONAL_SECTIONS, *values})
     return with_home(found, "")
 
 

@@ -40,8 +40,8 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
 
     given = config.read_fields(read(workdir), assignments)
     described = given.get("data", {})
-    place = {name: described.pop(name) for name in ("folder", "labels", "kept") if name in described and (
-        name == "folder" or not values.folder)}  # fmt: skip
+    own = ("folder",) if values.folder else ("folder", "labels", "kept")
+    place = {name: described.pop(name) for name in own if name in described}
     if described and not values.folder:
         raise ValueError(
             f"--config.data.{next(iter(described))} describes other images: got no --folder, expected one; add it"

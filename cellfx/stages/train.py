@@ -11,6 +11,8 @@ from cellfx.parts import paths_of
 from cellfx.rehearsal import Rehearsed
 
 Section = Mapping[str, Any]
+FOLDER = "folder"
+"""Key of ``data`` whose files older versions digested alone: what they finished over nothing else is not done again."""
 
 
 def train(
@@ -70,7 +72,8 @@ def outside(data: Section, **others: Any) -> str | None:
             )
         files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
         stats = [(str(path.relative_to(root)), path.stat()) for path in files]
-        listed += [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+        key = () if name == FOLDER else (name,)
+        listed += [(*key, file, stat.st_size, stat.st_mtime_ns) for file, stat in stats]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest() if paths else None
 
 

@@ -276,6 +276,21 @@ def test_a_damaged_config_of_a_run_is_named(refused, tmp_path):
     assert f"{tmp_path / 'config.json'} is damaged" in line
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[1]", "config.json is damaged: got list, expected a JSON object; restore it or use a new workdir"),
+        ("\xff", "config.json is damaged: got 'utf-8' codec"),
+        ("{}", "config section data is missing: got none, expected data, input, model, optim, train; add it"),
+        ('{"data": 1, "input": 2, "model": 3, "optim": 4, "train": 5}', "config section data is no section: got 1"),
+    ],
+)
+@pytest.mark.parametrize("name", ["evaluate", "embed", "traverse"])
+def test_a_config_of_a_run_that_is_none_is_named(refused, tmp_path, name, content, told):
+    (tmp_path / "config.json").write_text(content, encoding="latin-1")
+    assert told in refused(name, f"--workdir={tmp_path}")
+
+
 def claimed(workdir, **sections):
     """A workdir in which nothing was trained yet."""
     loaded = settings.to_dict(config.load("configs/tcvae.py:tiny").values)

@@ -227,3 +227,10 @@ def test_every_field_of_a_stages_own_sections_can_be_set():
     assert values.train.optim.players.vae.every == 2
     with pytest.raises(ValueError, match=r"unknown config key heads\.sprse\.l2; did you mean heads\.sparse\.l2\?"):
         config.load("configs/studies/discover.py:tiny", [("heads.sprse.l2", "0.1")])
+
+
+def test_a_section_that_a_run_lacks_can_be_set_and_a_slip_of_one_is_named():
+    run = {"data": {"folder": "cells"}, "model": {"beta": 1.0}}
+    assert config.read_fields(run, [("probe.split", "valid")]) == {"probe": {"split": "valid"}}
+    with pytest.raises(ValueError, match=r"unknown config key prob\.split; did you mean probe\.split\?"):
+        config.read_fields(run, [("prob.split", "valid")])
