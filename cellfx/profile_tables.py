@@ -138,7 +138,7 @@ def certainty(scores: Mapping[str, Mapping[str, Any]], num_permutations: int) ->
         "as well. mAP of replicates: how often random rankings do. Percent retrieved (mechanisms): random rankings of "
         "compounds, of which each is one profile.\n\n"
         "mAP beyond position: positions exchange whether they hold treatments or controls. Replicate average "
-        "precision, positions kept: wells of one position exchange their treatments.\n\n"
+        "precision, positions kept: wells of one position, less the mean of their plate, exchange their treatments.\n\n"
         "Fraction and percent retrieved: the smallest p-value of a treatment or compound after correction, which says "
         "whether any differs from chance. Percent mp-value below .05: all treatments are compared with the same "
         "controls, so that chance may move many of them together; the p-value given is .05 divided by the share of "

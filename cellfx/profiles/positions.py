@@ -20,7 +20,7 @@ from cellfx.profiles.resampling import p_value
 from cellfx.profiles.retrieval import average_precisions, find_hits
 from cellfx.profiles.screen_rules import Columns, screen_rules
 from cellfx.profiles.similarity import Prepared, just_above, just_below, prepare, similarity_blocks
-from cellfx.profiles.table import Profiles
+from cellfx.profiles.table import Profiles, groups
 from cellfx.profiles.tied_precision import Ties
 
 LEAST_POSITIONS = 4
@@ -167,13 +167,19 @@ def kept_in_place(
 ) -> tuple[float, float]:
     """Replicate average precision, and how likely it is where wells of one position exchange their treatments.
 
-    Every treatment keeps its positions, so that what these do is in the null too. Treatments that always stand in one
-    position keep their wells, so that a screen of such alone has p = 1.
+    Every treatment keeps its positions, so that what these do is in the null too. It does not keep its plates: the mean
+    of the treated wells of each plate is subtracted first, so that wells of one plate are not alike for their plate.
+    Treatments that always stand in one position keep their wells, so that a screen of such alone has p = 1.
 
     Raises:
         UserError: as ``average_precision_null``.
     """
-    rules, prepared = screen_rules(wells.metadata, controls, columns), prepare(wells, kernel)
+    rules, features = screen_rules(wells.metadata, controls, columns), wells.features.copy()
+    for rows in groups(wells.metadata, columns.plate_identity()):
+        treated = rows[rules.treatments[rows] >= 0]
+        if len(treated) > 1:
+            features[rows] -= features[treated].mean(axis=0)
+    prepared = prepare(wells._replace(features=features), kernel)
     rows = np.where(rules.treatments >= 0, np.arange(len(controls)), -1)
     well = encode(wells.metadata, [columns.well])
     null = average_precision_null(rules.treatment, rules.treated, rows, num_permutations, seed, within=well, ties=ties)

@@ -91,6 +91,29 @@ def test_treatments_that_move_are_judged_by_exchanges_within_positions():
     assert positions.kept_in_place(*screen(0.0, 2.0), COLUMNS, num_permutations=9)[1] == 1.0
 
 
+def on_plates(seed, per_plate, effect=0.0):
+    """Four plates that differ, of treatments in random wells: all four wells on one plate, or one on each plate."""
+    rng = np.random.default_rng(seed)
+    of_treatment, parts, rows = effect * rng.normal(size=(24, 20)), [], []
+    for plate in range(4):
+        treatments = np.arange(24) if per_plate == 1 else np.repeat(np.arange(24)[plate::4], 4)
+        parts.append(of_treatment[treatments] + rng.normal(size=(24, 20)) + 0.7 * rng.normal(size=20))
+        rows += [(f"c{i}", f"p{plate}", f"A{j:02d}") for i, j in zip(treatments, rng.permutation(24), strict=True)]
+    metadata = pl.DataFrame(rows, ["Metadata_Compound", "Metadata_Plate", "Metadata_Well"], orient="row")
+    return numbered(np.concatenate(parts), metadata), np.zeros(96, bool)
+
+
+@pytest.mark.parametrize("per_plate", [1, 4])
+def test_plates_that_differ_are_neither_found_nor_in_the_way_where_positions_are_kept(per_plate):
+    """Exchanges within positions move wells to other plates: with plates as they are p is 0.025, or 1."""
+    alone = [
+        positions.kept_in_place(*on_plates(seed, per_plate), COLUMNS, num_permutations=39)[1] for seed in range(20)
+    ]
+    assert np.mean(np.array(alone) <= 0.05) <= 0.2
+    assert min(alone) < 0.8
+    assert positions.kept_in_place(*on_plates(0, per_plate, 1.0), COLUMNS, num_permutations=39)[1] == 0.025
+
+
 def test_which_test_is_made_and_what_is_said():
     effort = Effort(num_permutations=9)
     for moved, names in ((False, {profile_positions.NAME, profile_positions.BEYOND}), (True, {profile_positions.KEPT})):
