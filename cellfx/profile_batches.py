@@ -36,7 +36,7 @@ def by_batch(wells: Profiles, treated: Profiles, how: Mapping[str, Any], batch: 
     """
     if batch is None or wells.metadata[batch].drop_nulls().n_unique() < 2:
         return None
-    pooled = consensus(wells, **{**how, "by": [*how["by"], batch]})
+    pooled = consensus(wells, **{**how, "by": [*dict.fromkeys([*how["by"], batch])]})
     rows = pooled.metadata.with_row_index("cellfx_row")
     rows = rows.join(treated.metadata, list(how["by"]), "semi", nulls_equal=True, maintain_order="left")
     return take(pooled, rows["cellfx_row"].to_numpy().astype(np.int64))

@@ -45,6 +45,14 @@ def expected(profiles):
     return np.mean(right)
 
 
+def test_treatments_may_be_told_by_their_batch_too():
+    profiles = wells()
+    treated = consensus(profiles, [*DESCRIBED, B])
+    found = profile_batches.by_batch(profiles, treated, {"by": [*DESCRIBED, B]}, B)
+    assert found.metadata.equals(treated.metadata)
+    np.testing.assert_array_equal(found.features, treated.features)
+
+
 def test_neighbours_are_of_another_compound_and_batch():
     for seed, batch_size in (0, 6.0), (1, 0.0), (2, 1.0):
         profiles = wells(seed, batch_size)
