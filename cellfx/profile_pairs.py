@@ -158,7 +158,7 @@ def _score(
     rows = _rows(name, rule, variant)
     named = {column for listed in rule.lists for column in listed}
     multilabel = columns.mechanism if columns.multilabel and columns.mechanism in named else None
-    precision = average_precision(rows, *rule.lists, similarity=question.similarity, multilabel=multilabel)
+    precision = average_precision(rows, *rule.lists, question.similarity, multilabel, question.effort.ties)
     treated = rows.metadata
     if CONTROL in treated.columns:
         group = rule.by[0]

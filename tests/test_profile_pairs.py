@@ -5,7 +5,7 @@ import pytest
 from copairs.map import average_precision as copairs_average_precision
 from copairs.map import mean_average_precision as copairs_mean_average_precision
 
-from tests.test_profile_gaps import profile
+from tests.test_profile_gaps import EFFORT, profile, screen
 
 COMPOUND, PLATE, BATCH, MOA = "Metadata_Compound", "Metadata_Plate", "Metadata_Batch", "Metadata_MOA"
 CONTROL = "Metadata_Control"
@@ -64,6 +64,18 @@ def test_own_rules_give_what_copairs_gives(name, run, tmp_path):
     assert min(ours.values()) <= mean["interval"][0] <= mean["interval"][1] <= max(ours.values())
     assert 0 < mean["p_value"] <= 1
     assert 0 <= scores["scores"][f"fraction retrieved: {name}"]["value"] <= 1
+
+
+def test_ties_of_own_rules_are_those_of_the_config(tmp_path):
+    table = screen().with_columns(pl.col("^feature_.*$").sign())
+    found = {}
+    for ties in ("expected", "copairs"):
+        scores, _ = profile(tmp_path / ties, table, pairs={"x": RULES["other_plates"]}, scores={**EFFORT, "ties": ties})
+        (groups,) = scores["pairs"]["x"]["groups"].values()
+        found[ties] = dict(zip(groups, scores["pairs"]["x"]["mean_average_precision"].tolist(), strict=True))
+    known = of_copairs(table, RULES["other_plates"], tmp_path)
+    assert found["copairs"] == pytest.approx({name: known[name] for name in found["copairs"]}, abs=1e-6)
+    assert sum(found["expected"].values()) < sum(found["copairs"].values()) - 0.01
 
 
 def test_own_rules_stand_on_the_page_beside_the_others(run):
