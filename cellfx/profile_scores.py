@@ -99,7 +99,7 @@ def find_subsets(variant: Variant, columns: Columns, question: Asked) -> Subsets
         question: how large subsets are.
 
     Returns:
-        None without a column of mechanisms, which all scores of subsets need.
+        None chosen without a column of mechanisms, which all scores of subsets need.
     """
     treated, controls = variant.treated, take(variant.wells, variant.controls)
     chosen, left_out = {}, {}
@@ -159,7 +159,7 @@ def score(
         by_treatment, published, by_controls = of_replicates or (None, {}, None)
     else:
         left_out["replicates"] = "not asked for: got scores.replicates False, expected True; switch it on"
-    if by_controls is not None and columns.well in variant.wells.metadata.columns:
+    if question.replicates and columns.well is not None:
         known = variant.wells, variant.controls, columns, question.similarity, question.effort
         name = profile_positions.NAME
         published |= library.attempt(left_out, name, profile_positions.score, *known) or {}

@@ -162,6 +162,7 @@ def test_a_screen_without_controls_has_every_score_that_needs_none(tmp_path):
         assert scores["left_out"][name] == (
             "no negative controls: got 0, expected 2 or more; say which rows are controls"
         )
+    assert "replicate average precision, positions kept" in scores["scores"]
     starts = [notice[:79] for notice in scores["notices"]]
     assert starts.count("no negative controls: the config has no section controls; scores that compare w") == 1
     assert ">replicate average precision</th>" in page.partition(">How certain</h2>")[0]
