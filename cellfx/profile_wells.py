@@ -84,9 +84,9 @@ def read_wells(
     tables = settings.get("annotate", ())
     for table in [tables] if isinstance(tables, Mapping) else tables:
         wells = call(_annotated, "annotate", table, wells, tell)
+    wells = wells._replace(metadata=_numbered(labels.typed(wells.metadata.lazy(), columns)))
     wells, _ = _kept(wells, where, tell, last=True)
     _check_columns(wells.metadata, columns)
-    wells = wells._replace(metadata=_numbered(labels.typed(wells.metadata.lazy(), columns)))
     treatments.check_labels(wells.metadata, columns)
     plate = columns.plate_identity()
     if columns.well is not None:

@@ -356,3 +356,15 @@ def test_rows_are_filtered_by_doses_as_numbers(kind, tmp_path):
     path = written(tmp_path, kind, Metadata_Dose=pl.Series([10.0, 2.5, 9.0, 100.0] * 26))
     settings = asked(path, columns={**COLUMNS, "dose": "Metadata_Dose"}, rows={"where": "Metadata_Dose > 9"})
     assert set(told(settings)[0].metadata["Metadata_Dose"]) == {10.0, 100.0}
+
+
+def test_rows_are_filtered_by_doses_of_an_annotation_as_numbers(tmp_path):
+    path = written(tmp_path, "csv")
+    compounds = screen().select("Metadata_Compound").unique(maintain_order=True)
+    compounds.with_columns(Dose=pl.Series(["10", "2.5", "9", "100"] * len(compounds))[: len(compounds)]).write_csv(
+        tmp_path / "doses.csv"
+    )
+    annotation = {"path": str(tmp_path / "doses.csv"), "on": "Metadata_Compound", "columns": "Dose"}
+    columns = {**COLUMNS, "dose": "Metadata_Dose"}
+    settings = asked(path, columns=columns, annotate=annotation, rows={"where": "Metadata_Dose > 9"}, controls=None)
+    assert set(told(settings)[0].metadata["Metadata_Dose"]) == {10.0, 100.0}
