@@ -15,7 +15,7 @@ from cellfx.data.feed import Feed
 from cellfx.data.noticed import list_sizes
 from cellfx.data.source import Source, iterate, to_float
 from cellfx.kept_data import check_data, is_kept
-from cellfx.lock import locked
+from cellfx.lock import check_owner, claim, locked
 from cellfx.parts import (
     STEPS_UNKNOWN,
     Training,
@@ -28,7 +28,7 @@ from cellfx.parts import (
 )
 from cellfx.probing import check_classes
 from cellfx.rehearsal import rehearse, state_shapes
-from cellfx.settings import Config, call, check_owner, check_sections, claim, read, to_dict
+from cellfx.settings import Config, call, check_sections, read, to_dict
 from cellfx.subject import Subject, judged_by_validation, keep_preprocessing, kept_preprocessing
 from cellfx.trained import Trained, bound, coder, sampler
 from cellfx.training import checkpoint, loop, parallel

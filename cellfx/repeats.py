@@ -16,9 +16,10 @@ import numpy as np
 from cellfx import experiment, presentation, results
 from cellfx.analysis import charts, latents, ranking
 from cellfx.analysis.report import Card, Picture, Section, Table, report
+from cellfx.lock import check_owner, claim
 from cellfx.parts import paths_of
 from cellfx.rehearsal import Rehearsed, rehearse
-from cellfx.settings import Config, call, check_owner, check_sections, claim, read, to_dict, write_whole
+from cellfx.settings import Config, call, check_sections, read, to_dict, write_whole
 from cellfx.subject import batches, judged_split
 from cellfx.training import parallel
 

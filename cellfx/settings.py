@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-import jax
-
 from cellfx.annotations import check_value
 from cellfx.errors import UserError
 
@@ -45,7 +43,7 @@ def to_dict(config: Config) -> dict[str, Any]:
     try:
         return with_home(json.loads(json.dumps(plain)), "")
     except (TypeError, ValueError):
-        for key, value in _flat(plain):
+        for key, value in flat(plain):
             _check_storable(key, value)
         raise
 
@@ -210,45 +208,13 @@ def nearest(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Name ``section.field`` and value of every field of plain settings."""
     for name, value in settings.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
-
-
-def check_owner(workdir: Path, config: Config) -> None:
-    """Makes sure that a workdir is new or was started with the same config.
-
-    Raises:
-        ValueError: the workdir belongs to another config; the message names what differs.
-    """
-    new = dict(_flat(_trained_by(to_dict(config))))
-    path = workdir / "config.json"
-    old = dict(_flat(_trained_by(read_mapping(path)))) if path.exists() else new
-    keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
-    changed = [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys]
-    if changed:
-        moved = ""
-        if set(keys) <= {"data.folder", "data.labels", "data.kept"}:
-            moved = f"; if the same data was only moved, write its new place into {path}"
-        raise UserError(
-            f"{workdir} belongs to another config: got {'; '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}, "
-            f"expected the config it was started with; choose another --workdir{moved}"
-        )
-
-
-def _trained_by(settings: Config) -> Config:
-    """The settings without those that only say how a trained model is measured, or how others are looked for."""
-    return {name: section for name, section in settings.items() if name not in ("probe", "tune")}
-
-
-def claim(workdir: Path, config: Config) -> None:
-    """Makes the workdir and writes its config.json; see ``check_owner``."""
-    check_owner(workdir, config)
-    if jax.process_index() == 0:
-        write_whole(workdir / "config.json", json.dumps(to_dict(config), indent=2).encode())
 
 
 def read(workdir: Path) -> dict[str, Any]:

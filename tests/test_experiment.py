@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cellfx import experiment
-from cellfx.settings import claim
+from cellfx.lock import claim
 from cellfx.training import checkpoint, loop
 from cellfx.training.writer import Writer, read_metrics
 from cellfx.trees import named_leaves

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import ml_collections
 import pytest
 
-from cellfx import settings
+from cellfx import lock, settings
 from cellfx.annotations import Count, Rate, Seed, Weight, checked
 from cellfx.types import Spec
 
@@ -227,17 +227,17 @@ def test_a_config_reads_the_same_from_its_file_and_from_a_workdir(tmp_path):
     config = ml_collections.ConfigDict(
         {"model": {"filters": (8, 16), "beta": 4.0, "classes": {"a": ("b",)}, "n": None}}
     )
-    settings.claim(tmp_path / "deep" / "run", config)
+    lock.claim(tmp_path / "deep" / "run", config)
     assert settings.read(tmp_path / "deep" / "run") == settings.to_dict(config)
-    settings.check_owner(tmp_path / "deep" / "run", config)
-    settings.claim(tmp_path / "deep" / "run", config)
+    lock.check_owner(tmp_path / "deep" / "run", config)
+    lock.claim(tmp_path / "deep" / "run", config)
 
 
 def test_a_workdir_belongs_to_its_config(tmp_path):
-    settings.claim(tmp_path, {"model": {"beta": 4, "name": "vae"}, "train": {"seed": 0}})
+    lock.claim(tmp_path, {"model": {"beta": 4, "name": "vae"}, "train": {"seed": 0}})
     before = (tmp_path / "config.json").read_bytes()
     with pytest.raises(ValueError) as error:  # noqa: PT011 the whole message is compared
-        settings.claim(tmp_path, {"model": {"beta": 2, "name": "vae", "alpha": 1}, "train": {}})
+        lock.claim(tmp_path, {"model": {"beta": 2, "name": "vae", "alpha": 1}, "train": {}})
     assert str(error.value) == (
         f"{tmp_path} belongs to another config: got model.alpha: None -> 1; model.beta: 4 -> 2; train.seed: 0 -> None, "
         "expected the config it was started with; choose another --workdir"
@@ -246,9 +246,9 @@ def test_a_workdir_belongs_to_its_config(tmp_path):
 
 
 def test_of_many_differences_some_are_named(tmp_path):
-    settings.claim(tmp_path, {f"k{i}": i for i in range(9)})
+    lock.claim(tmp_path, {f"k{i}": i for i in range(9)})
     with pytest.raises(ValueError, match=r"got k0: 0 -> 1; k1: 1 -> 2; k2: 2 -> 3 \.\.\., expected"):
-        settings.check_owner(tmp_path, {f"k{i}": i + 1 for i in range(9)})
+        lock.check_owner(tmp_path, {f"k{i}": i + 1 for i in range(9)})
 
 
 def test_what_is_no_workdir_is_named(tmp_path):
@@ -300,10 +300,10 @@ def test_text_that_is_not_utf_8_is_refused_with_its_key():
 
 def test_a_run_whose_data_was_moved_is_told_from_another_config(tmp_path):
     config = {"data": {"folder": "/a"}, "model": {"beta": 1}}
-    settings.claim(tmp_path, config)
+    lock.claim(tmp_path, config)
     with pytest.raises(
         ValueError, match=r"folder: '/a' -> '/b'.*; if the same data was only moved, write its new place"
     ):
-        settings.check_owner(tmp_path, {**config, "data": {"folder": "/b"}})
+        lock.check_owner(tmp_path, {**config, "data": {"folder": "/b"}})
     with pytest.raises(ValueError, match=r"choose another --workdir$"):
-        settings.check_owner(tmp_path, {"data": {"folder": "/b"}, "model": {"beta": 2}})
+        lock.check_owner(tmp_path, {"data": {"folder": "/b"}, "model": {"beta": 2}})

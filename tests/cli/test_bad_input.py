@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 import cellfx
-from cellfx import cli, settings
+from cellfx import cli, lock, settings
 from cellfx.cli import config
 
 CONFIG = """
@@ -296,7 +296,7 @@ def claimed(workdir, **sections):
     loaded = settings.to_dict(config.load("configs/tcvae.py:tiny").values)
     for section, fields in sections.items():
         loaded[section].update(fields)
-    settings.claim(workdir, loaded)
+    lock.claim(workdir, loaded)
     return workdir
 
 
