@@ -224,6 +224,7 @@ def _means(result: MeanAveragePrecision, suffix: str) -> dict[str, Any]:
 
 
 def _resemblance(result: Replicating, name: str) -> dict[str, Any]:
+    unknown = np.isnan(result.p_value).any()  # of all, where there was nothing to compare with
     return {
         name: result.median > result.high,
         f"{name}_num_rows": result.num_rows,
@@ -231,7 +232,7 @@ def _resemblance(result: Replicating, name: str) -> dict[str, Any]:
         f"{name}_null_low": result.low,
         f"{name}_null_high": result.high,
         f"{name}_p_value": result.p_value,
-        f"{name}_corrected_p_value": benjamini_hochberg(result.p_value),
+        f"{name}_corrected_p_value": result.p_value if unknown else benjamini_hochberg(result.p_value),
     }
 
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from cellfx import profile_page, profile_pictures, profiling
+from cellfx.profiles import ranking_null, replicate_null
 from cellfx.profiles.simulated import simulated
 from cellfx.profiles.table import to_frame
 
@@ -170,6 +171,23 @@ def test_a_screen_without_controls_has_every_score_that_needs_none(tmp_path):
         with pytest.raises(ValueError, match=r"variant 'a': step 2, \w+: no negative controls to fit on: got none"):
             profile(tmp_path / "fitted", table, controls={"column": None}, variants=[("a", ("standardize", step))])
     assert not (tmp_path / "fitted" / "run").exists()
+
+
+def test_treatments_of_too_many_wells_to_exchange_have_no_p_values(tmp_path, monkeypatch):
+    """Random rankings and random groups know of no plates: they are not taken in place of exchanges."""
+    monkeypatch.setattr(ranking_null, "MAX_LOOKUPS", 1)
+    monkeypatch.setattr(replicate_null, "MAX_VALUES", 1)
+    scores, _ = profile(tmp_path)
+    mean, share = "replicate average precision", "replicate average precision: percent retrieved"
+    assert scores["left_out"][share].startswith("no exchanges of treatments to compare with: got too many")
+    assert {mean, "percent replicating", "reproducibility"} <= set(scores["scores"])
+    assert "p_value" not in scores["scores"][mean] | scores["scores"]["percent replicating"]
+    assert share not in scores["scores"]
+    table = pl.read_parquet(tmp_path / "run" / "scores" / "raw" / "treatments.parquet")
+    assert table["replicating_median_similarity"].null_count() == 0
+    for name in ("replicating_p_value", "replicating_corrected_p_value"):
+        assert table[name].null_count() == len(table) > 0
+    assert "p_value_vs_treatments" not in table.columns
 
 
 def test_one_mechanism_or_one_treatment_is_scored_as_far_as_it_goes(tmp_path):

@@ -42,10 +42,12 @@ MP_LIMIT = 0.05
 def add_replicating(
     scores: Scores, prepared: Prepared, null: ReplicateNull | None, rules: ScreenRules, effort: Effort
 ) -> None:
-    """Percent replicating: groups are treatments; ``null`` is for the p-value, none without it."""
+    """Percent replicating: groups are treatments; ``null`` is for p-values, which are missing without it."""
     name = "percent replicating"
     result = _add_groups(scores, name, prepared, rules.treatments, rules.compounds, effort)
-    if null is not None:  # else why is said where it was not collected
+    if null is None:  # why is said where it was not collected
+        scores.details["replicating"] = result._replace(p_value=np.full(len(result.groups), np.nan))
+    else:
         codes, values = medians(null, rules.treatments)
         has = np.isin(codes, result.groups)
         codes, values = codes[has], values[:, has]
@@ -171,13 +173,21 @@ def add_treatments_retrieved(
     rules: ScreenRules,
     effort: Effort,
 ) -> None:
-    """The percent of treatments that chance does not explain; without a null, chance ranks wells at random."""
+    """The percent of treatments that chance does not explain.
+
+    Raises:
+        ValueError: no null. Random rankings are none: they know nothing of plates.
+    """
+    if null is None:
+        raise UserError(
+            "no exchanges of treatments to compare with: got too many matching pairs of wells, expected fewer; see the "
+            f"p-value of {name}, or leave out treatments of very many wells, such as positive controls, by rows.where"
+        )
     groups = rules.treatments
     table = pl.DataFrame({"group": groups})
     found = mean_average_precision(result, table, ["group"], effort.null_size, seed=effort.seed)
-    if null is not None:
-        means, codes = found.mean_average_precision, found.groups["group"].to_numpy()
-        found = judged_by(found, treatment_p_values(means, codes, null.of_groups, groups, rules.plates, THRESHOLD))
+    means, codes = found.mean_average_precision, found.groups["group"].to_numpy()
+    found = judged_by(found, treatment_p_values(means, codes, null.of_groups, groups, rules.plates, THRESHOLD))
     _add_retrieved(scores, name, found, groups, rules.compounds, effort)
 
 
