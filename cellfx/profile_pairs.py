@@ -176,11 +176,33 @@ def _rows(name: str, rule: Pairs, variant: Variant) -> Profiles:
     return rows if rule.where is None else row_filter.keep_profiles(rule.where, rows, f"pairs.{name}.where")[0]
 
 
-def lines(variant: Variant, rules: Mapping[str, Pairs]) -> Sequence[str]:
-    """How many rows own rules leave out, a line each."""
+def lines(variant: Variant, columns: Columns, rules: Mapping[str, Pairs]) -> Sequence[str]:
+    """How many rows own rules leave out, and whose p-values are too small, a line each."""
     found = []
     for name, rule in rules.items():
         if rule.where is not None:
             rows, key = _rows(name, rule._replace(where=None), variant), f"pairs.{name}.where"
             found.append(row_filter.told(row_filter.keep_profiles(rule.where, rows, key)[1], rule.level, key))
+        found += _clumps(name, rule, variant, columns.compound)
     return found
+
+
+def _clumps(name: str, rule: Pairs, variant: Variant, compound: str) -> list[str]:
+    """Positive pairs of different compounds of which some have several rows, see ``mean_average_precision``."""
+    metadata = _rows(name, rule, variant).metadata
+    if compound not in metadata.columns or compound in rule.pos_sameby:
+        return []
+    if CONTROL in metadata.columns:
+        metadata = metadata.filter(~pl.col(CONTROL))
+    same = [*rule.pos_sameby]
+    sizes = metadata.drop_nulls([*same, compound]).group_by([*same, compound]).len()
+    several = sizes.with_columns(pl.len().over(same or pl.lit(0)).alias("compounds")).filter(pl.col("compounds") > 1)
+    clumped = several.filter(pl.col("len") > 1)
+    if not len(clumped):
+        return []
+    text = (
+        f"pairs.{name}: positive pairs are of different compounds, {len(clumped):,} of {len(several):,} of which have "
+        f"several {rule.level}: these rank as a clump, each counts as evidence of its own, and p-values and "
+        f"{SHARE}{name} say too much; compare one row a compound, for instance by level = 'treatments'"
+    )
+    return [text]

@@ -86,7 +86,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
             notices[one.name] = of_wells + found
         profile_pairs.check(made[0], own)
         for lines in notices.values():
-            lines += profile_pairs.lines(made[0], own)
+            lines += profile_pairs.lines(made[0], columns, own)
         for notice in dict.fromkeys(line for lines in notices.values() for line in lines):
             say(notice)
         profile_pictures.check(made[-1].wells, made[-1].treated, columns, wanted, made[-1].dropped)

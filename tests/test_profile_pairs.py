@@ -66,6 +66,17 @@ def test_own_rules_give_what_copairs_gives(name, run, tmp_path):
     assert 0 <= scores["scores"][f"fraction retrieved: {name}"]["value"] <= 1
 
 
+def test_compounds_of_several_rows_are_said_where_positives_are_of_other_compounds(run, tmp_path):
+    """Six wells each of compounds with random mechanisms: 0.2 of their p-values are 0.05 or less."""
+    said = [line.partition(":")[0] for line in run[0]["notices"] if "rank as a clump" in line]
+    assert said == ["pairs.mechanisms"]
+    line = next(line for line in run[0]["notices"] if "rank as a clump" in line)
+    assert "positive pairs are of different compounds, 6 of 6 of which have several wells" in line
+    rule = {**RULES["mechanisms"], "level": "treatments", "where": None}
+    scores, _ = profile(tmp_path, pairs={"mechanisms": rule})
+    assert not any("rank as a clump" in line for line in scores["notices"])
+
+
 def test_ties_of_own_rules_are_those_of_the_config(tmp_path):
     table = screen().with_columns(pl.col("^feature_.*$").sign())
     found = {}
