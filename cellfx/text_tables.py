@@ -58,6 +58,8 @@ def check(path: Path) -> None:
         raise UserError(_cut(path, error)) from error
     if not first:
         raise empty(f"nothing in {path}")
+    if not first.strip():
+        raise UserError(f"an empty line above the names: got {path}, expected names in line 1; delete the line")
     if first.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in first:
         raise UserError(_no_text(path, first))
     if b"\r" in first.strip():

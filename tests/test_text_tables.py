@@ -47,6 +47,7 @@ def test_tables_that_are_right(content, packed, tmp_path):
         (NAMES, "t.tsv", "columns that are separated by commas: .*, expected tabs .* rename it to .csv, or save"),
         (NAMES, "t.TXT", "columns that are separated by commas: .*, expected tabs between"),
         (b"# exported\n" + NAMES, "t.csv", "a comment above the names: got '# exported' in line 1, expected the names"),
+        (b"\r\n\n", "t.csv", "an empty line above the names: got .*t.csv, expected names in line 1; delete the line"),
         (b"sep=;\n" + NAMES, "t.csv", "a line for Excel above the names: got 'sep=;' in line 1"),
         (b"Plate 1,,\n" + NAMES, "t.csv", "a line above the names: got 'Plate 1,,' in line 1, which names 1 of 3"),
         ((NAMES + ROW).replace(b"\n", b"\r"), "t.csv", "lines that end in a carriage return alone: got .*t.csv, exp"),

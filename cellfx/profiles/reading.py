@@ -23,7 +23,7 @@ from cellfx.profiles.column_names import features_of, renamed
 from cellfx.profiles.column_names import split as split_values
 from cellfx.profiles.deep_profiler import read_tree
 from cellfx.profiles.joining import Part, join
-from cellfx.profiles.table import Profiles, from_frame, split_columns
+from cellfx.profiles.table import Profiles, few, from_frame, split_columns
 
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 _tell = logging.getLogger(__name__).warning
@@ -75,7 +75,7 @@ def scan(
             packed as ``.gz``, in ``.h5ad``, or in ``.sqlite``, ``.sqlite3`` or ``.db``, see ``sqlite_reading``. In a
             folder, ``.txt`` counts only where nothing else is.
         features: regular expression that names the features, which tables are joined by; see ``table.from_frame``.
-        tell: is told in a line what was left out or is missing in some of the tables.
+        tell: is told in a line what was left out, not read or is missing in some of the tables.
         convention: "cellprofiler": features are columns that begin with ``Cells_``, ``Cytoplasm_`` or ``Nuclei_``,
             unless ``features`` says otherwise, and ``Image_Metadata_X`` is read as ``Metadata_X``.
         split: {column: regular expression}, whose named groups become columns, see ``column_names.split``.
@@ -90,6 +90,8 @@ def scan(
     """
     features = features_of(features, convention)
     files, kind = _find(path)
+    if others := _others(Path(path), files):
+        tell(f"not read: {len(others):,} of {len(others) + len(files):,} files below {path}: {few(others)}")
     for file in files:
         if file.is_file():
             table_files.check(file)
@@ -178,6 +180,15 @@ def _find(path: Path | str) -> tuple[list[Path], str]:
             "whose names are known by their paths; name the folder"
         )
     return files, kinds[0]
+
+
+def _others(path: Path, files: Sequence[Path]) -> list[str]:
+    """Files of a folder that are no part of its table."""
+    if not path.is_dir() or path.suffix == ".zarr":
+        return []
+    known = set(files)
+    there = sorted(file for file in path.rglob("*") if file.is_file() and file.name[0] not in "._")
+    return [str(file.relative_to(path)) for file in there if file not in known]
 
 
 def _kind(path: Path) -> str:

@@ -63,6 +63,19 @@ def test_many_files(kind, tmp_path):
     same(read(f"{tmp_path}/screen/**/[01].{kind}"), whole[:12])
 
 
+def test_files_of_a_folder_that_are_not_read_are_said(tmp_path):
+    table().write_csv(tmp_path / "a.csv")
+    table(start=6).write_csv(tmp_path / "b.txt", separator="\t")
+    (tmp_path / "c").mkdir()
+    for name in ("c/d.xlsx", ".hidden", "_SUCCESS"):
+        (tmp_path / name).write_text("x")
+    lines = []
+    assert len(read(tmp_path, tell=lines.append).features) == 6
+    assert lines == [f"not read: 2 of 3 files below {tmp_path}: 'b.txt', 'c/d.xlsx'"]
+    read(tmp_path / "a.csv", tell=lines.append)
+    assert len(lines) == 1
+
+
 def test_partitioned_folders(tmp_path):
     inner = tmp_path / "run=3" / "screen"
     for plate in ("p1", "p0"):
