@@ -93,13 +93,14 @@ def _of_groups(codes: np.ndarray, groups: np.ndarray, values: np.ndarray) -> np.
 
 
 def add_mp_values(scores: Scores, profiles: Profiles, rules: ScreenRules, controls: np.ndarray, effort: Effort) -> None:
-    """Percent of the treatments that differ from the controls."""
+    """Percent of the treatments that differ from the controls; wells of plates without any are left out."""
     if not effort.num_mp_permutations:
         raise UserError(
             "mp-values were not asked for: got num_mp_permutations=0, expected 1 or more; raise it to have them"
         )
     settings = 0.9, effort.num_mp_permutations, "shared", effort.seed, rules.plates
-    result = mp_values(profiles, rules.treatments, controls, *settings)
+    treatments = np.where(np.isin(rules.plates, rules.plates[controls]), rules.treatments, -1)
+    result = mp_values(profiles, treatments, controls, *settings)
     scores.details["mp_values"] = result
     drawn = _of_groups(result.treatments, rules.treatments, rules.compounds)
     name = "percent mp-value below .05"

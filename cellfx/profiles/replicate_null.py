@@ -126,6 +126,6 @@ def treatment_p_values(
             of = kind[codes] == group
             if kind is alike and (len(values) + 1) * limit <= len(codes):
                 continue
-            at_least = len(values) - np.searchsorted(values, observed[of] * (1 - TIE), side="left")
+            at_least = len(values) - np.searchsorted(values, observed[of] - TIE * np.abs(observed[of]), side="left")
             p_value[of] = (at_least + 1) / (len(values) + 1)
     return p_value

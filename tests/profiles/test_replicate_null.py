@@ -62,6 +62,11 @@ def test_treatments_are_compared_with_those_of_their_plates():
     np.testing.assert_allclose(treatment_p_values(*arguments, 0.02), [51 / 201, 151 / 201, 1 / 51])
 
 
+def test_scores_below_zero_that_differ_by_rounding_are_equal():
+    everything = np.array([np.nextafter(-0.3, 0)]), np.array([0]), np.full((9, 1), -0.3), np.zeros(2, int)
+    assert treatment_p_values(*everything, np.zeros(2, int), 0.5) == [1.0]
+
+
 def test_fewer_permutations_where_more_do_not_fit(monkeypatch):
     prepared, rule, treatment, plate = screen()
     pairs = collected(prepared, rule, treatment, plate, 5).similarity.shape[1]

@@ -146,6 +146,19 @@ def test_plates_that_differ_are_no_batches():
     assert np.sum(np.array(rates) < 0.05) <= 2
 
 
+def test_mp_values_leave_out_plates_without_controls(screen):
+    """Their wells would change places among themselves only: p = 1 whatever they do."""
+    profiles, controls = screen
+    plate = profiles.metadata["Metadata_Plate"]
+    bare = (plate == plate[0]).to_numpy()
+    kept = ~(bare & controls)
+    bare, rows = bare[kept], take(profiles, kept)
+    found = score(rows, controls[kept], effort=FAST, wanted=("mp-values",))
+    without = score(take(rows, ~bare), controls[kept][~bare], effort=FAST, wanted=("mp-values",))
+    assert len(found.details["mp_values"].p_value) == len(without.details["mp_values"].p_value)
+    np.testing.assert_allclose(found.details["mp_values"].distance, without.details["mp_values"].distance, rtol=1e-6)
+
+
 def test_odds_of_equal_profiles_are_left_out_and_not_nan(screen):
     profiles, controls = screen
     features = np.where(controls[:, None], profiles.features, 1.0)
