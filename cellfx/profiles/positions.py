@@ -27,6 +27,10 @@ LEAST_POSITIONS = 4
 """With fewer control positions no p-value against them is worth telling."""
 
 
+LOOKED_AT = 1 << 22
+"""Pairs of a well's positives and of wells of its plate that are compared at a time: 16 MiB."""
+
+
 class Beyond(NamedTuple):
     """Treatments that always stand in one position, against control wells of one position.
 
@@ -96,11 +100,13 @@ def beyond(
     rng, roles = np.random.default_rng(seed), np.repeat(is_control[None], 1 + num_permutations, axis=0)
     for of in (np.flatnonzero(same == number) for number in range(same.max() + 1)):
         roles[1:, of] = rng.permuted(roles[1:, of], axis=1)
+    order = np.argsort(place, kind="stable")
+    members = np.split(order, np.searchsorted(place[order], np.arange(len(is_control) + 1)))[1:-1]
     prepared, values, counts = prepare(wells, kernel), np.zeros((2, *roles.shape)), np.zeros(roles.shape)
     for number in range(layout.shape[1]):
         rows = np.flatnonzero((plate == number) & (place >= 0))
         if len(rows):
-            scored = _of_plate(prepared, rows, place, roles[:, place[rows]])
+            scored = _of_plate(prepared, rows, place, members, roles[:, place[rows]])
             has = ~np.isnan(scored[0])
             values[:, :, place[rows]] += np.where(has, scored, 0.0)
             counts[:, place[rows]] += has
@@ -135,24 +141,38 @@ def _standing(
     return place, np.array(is_control, bool), plate
 
 
-def _of_plate(prepared: Prepared, rows: np.ndarray, place: np.ndarray, roles: np.ndarray) -> np.ndarray:
-    """Average precision of the wells (Q,) of a plate, and normalised: (2, P, Q) for roles (P, Q), true for controls."""
-    found = np.full((2, *roles.shape), np.nan)
+def _of_plate(
+    prepared: Prepared, rows: np.ndarray, place: np.ndarray, members: list[np.ndarray], roles: np.ndarray
+) -> np.ndarray:
+    """Average precision of the wells (Q,) of a plate, and normalised: (2, P, Q) for roles (P, Q), true for controls.
+
+    ``members`` are the wells of every place.
+    """
+    found, controls = np.full((2, *roles.shape), np.nan), np.ascontiguousarray(roles.T, np.float32)
     similarity = np.concatenate([block for _, block in similarity_blocks(prepared, rows)])
-    for i, row in enumerate(rows):
-        others = np.flatnonzero((place == place[row]) & (np.arange(len(place)) != row))
-        own, theirs = similarity[i, others][:, None], similarity[i, rows]
-        bounds = just_above(own, prepared.kernel), just_below(own, prepared.kernel)
-        no_less = sum((theirs > bound).astype(np.float32) for bound in bounds) / 2
-        no_less[:, i] = 0.0
-        against = roles.sum(axis=1) - roles[:, i]
-        ahead = np.sort(no_less @ roles.T.astype(np.float32), axis=0)
-        nth = np.arange(1, len(others) + 1)[:, None]
-        score = np.mean(nth / (nth + ahead), axis=0)
-        chance = expected_average_precision(len(others), len(others) + against)
-        has = against > 0
-        found[0, has, i] = score[has]
-        found[1, has, i] = (score[has] - chance[has]) / (1 - chance[has])
+    step = max(LOOKED_AT // (len(rows) * max(map(len, members))), 1)
+    for start in range(0, len(rows), step):
+        chosen = range(start, min(start + step, len(rows)))
+        no_less = [_no_less(similarity[i], i, rows, members[place[rows[i]]], prepared.kernel) for i in chosen]
+        ahead = np.split(np.concatenate(no_less) @ controls, np.cumsum([len(each) for each in no_less])[:-1])
+        for i, of_roles in zip(chosen, ahead, strict=True):
+            against, number = roles.sum(axis=1) - roles[:, i], len(of_roles)
+            nth = np.arange(1, number + 1)[:, None]
+            score = np.mean(nth / (nth + np.sort(of_roles, axis=0)), axis=0)
+            chance, has = expected_average_precision(number, number + against), against > 0
+            found[0, has, i] = score[has]
+            found[1, has, i] = (score[has] - chance[has]) / (1 - chance[has])
+    return found
+
+
+def _no_less(similarity: np.ndarray, i: int, rows: np.ndarray, members: np.ndarray, kernel: str) -> np.ndarray:
+    """Which wells (Q,) of a plate are more similar to the i-th of them, (N,), than each other one of its place: (H, Q).
+
+    One that is as similar counts half, and the well itself does not.
+    """
+    own, theirs = similarity[members[members != rows[i]]][:, None], similarity[rows]
+    found = sum((theirs > bound(own, kernel)).astype(np.float32) for bound in (just_above, just_below)) / 2
+    found[:, i] = 0.0
     return found
 
 
