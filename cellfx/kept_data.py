@@ -62,9 +62,9 @@ def check_data(workdir: Path, source: Source) -> tuple[str, ...]:
 
 
 def is_kept(workdir: Path, source: Source) -> bool:
-    """Whether ``check_data`` would take the data of a source for that of a workdir; true where nothing is kept yet."""
+    """Whether ``check_data`` has remembered data in a workdir, and would take that of a source for the same."""
     path = workdir / DATA
-    return not path.exists() or read_mapping(path) == _digests(source)
+    return path.exists() and read_mapping(path) == _digests(source)
 
 
 def _digests(source: Source) -> dict[str, dict[str, Any]]:

@@ -91,10 +91,16 @@ def check_source(section: Mapping[str, Any]) -> tuple[Callable[..., Source], dic
 
 
 def paths_of(section: Mapping[str, Any]) -> dict[str, Path]:
-    """Files and folders that the data of a config's section ``data`` is read from, absolute, by their keys."""
+    """Files and folders that the data of a config's section ``data`` is read from, absolute, by their keys.
+
+    Raises:
+        ValueError: one that is no path.
+    """
     factory, settings = chosen("data", "data", section)
     annotations = get_type_hints(factory)
     read = [name for name in settings if is_path(annotations.get(name)) and name != CACHE]
+    for name in read:
+        check_value(f"data.{name}", settings[name], annotations[name])
     return {name: Path(settings[name]).expanduser().absolute() for name in read if settings[name] is not None}
 
 

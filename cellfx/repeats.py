@@ -16,6 +16,7 @@ import numpy as np
 from cellfx import experiment, presentation, results
 from cellfx.analysis import charts, latents, ranking
 from cellfx.analysis.report import Card, Picture, Section, Table, report
+from cellfx.annotations import Seed, check_value
 from cellfx.lock import check_owner, claim
 from cellfx.parts import paths_of
 from cellfx.rehearsal import Rehearsed, rehearse
@@ -81,9 +82,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     """
     parallel.initialize_hosts()
     workdir, settings = Path(workdir), to_dict(config)
-    check_sections(settings)
-    repeats = _read(settings)
-    _check_fold(settings, repeats)
+    repeats = _checked(settings)
     settings["data"] |= {name: str(path) for name, path in paths_of(settings["data"]).items()}
     if repeats.num_runs == 1:
         return experiment.run(settings, workdir)
@@ -102,8 +101,7 @@ def check(config: Config) -> Rehearsed:
         ValueError: see ``rehearsal.rehearse``, or the section ``repeats`` is wrong.
     """
     settings = to_dict(config)
-    check_sections(settings)
-    _check_fold(settings, _read(settings))
+    _checked(settings)
     return rehearse(settings)
 
 
@@ -132,6 +130,15 @@ def evaluate(
     return {} if folder else _report(settings, repeats, Path(workdir), fields.get("place"))
 
 
+def _checked(settings: Config) -> Repeats:
+    """The section ``repeats``, checked together with the folds and seeds that it counts with."""
+    check_sections(settings)
+    check_value("train.seed", settings["train"].get("seed", 0), Seed)
+    repeats = _read(settings)
+    _check_fold(settings, repeats)
+    return repeats
+
+
 def _read(settings: Config) -> Repeats:
     repeats = call(Repeats, "repeats", settings.get("repeats", {}))
     if repeats.over not in KINDS:
@@ -139,6 +146,7 @@ def _read(settings: Config) -> Repeats:
     if repeats.num_runs < 1:
         raise ValueError(f"repeats.num_runs is too small: got {repeats.num_runs}, expected 1 or more; raise it")
     folds = settings["data"].get("num_folds")
+    check_value("data.num_folds", folds, int | None)
     if repeats.over == "fold" and repeats.num_runs > 1 and folds is not None and repeats.num_runs > folds:
         raise ValueError(
             f"more runs than folds: got repeats.num_runs={repeats.num_runs}, expected at most data.num_folds={folds}; "

@@ -72,3 +72,12 @@ def test_other_images_under_an_older_run_are_still_refused(cells, tmp_path, monk
     found, *_ = experiment._load(settings, None, tmp_path)
     with pytest.raises(ValueError, match="has changed since"):
         experiment.check_data(tmp_path, found)
+
+
+def test_a_new_run_is_not_split_as_older_ones_were(cells, tmp_path):
+    for path in sorted((cells / "rare").iterdir())[1:]:
+        path.unlink()
+    settings = {"data": {"name": "nuclei", "folder": str(cells), "image_size": 8, "data_dir": str(tmp_path / "p")}}
+    settings["model"] = {"name": "pooling_cnn", "filters": [2], "hidden": 2, "normalise": False}
+    with pytest.raises(ValueError, match="too few examples of class rare: got 1"):
+        experiment._load(settings, None, tmp_path)

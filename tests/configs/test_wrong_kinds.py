@@ -97,6 +97,17 @@ def test_a_section_that_is_none_is_refused_by_its_name(path):
         refused(lambda v=value: repeats.check(changed(loaded, "optim", "players", v)), key="optim.players")
 
 
+@pytest.mark.parametrize("start", [repeats.check, lambda config: repeats.run(config, "nowhere")], ids=["check", "run"])
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [("data", "folder", 3), ("data", "num_folds", "5"), ("data", "fold", "1"), ("train", "seed", "a")],
+)
+def test_what_several_runs_count_with_is_refused_by_its_full_name(start, section, field, value):
+    loaded = settings.to_dict(config.load("configs/tcvae_nuclei.py:tiny").values)
+    loaded["repeats"] = {"over": "fold", "num_runs": 3}
+    refused(lambda: start(changed(loaded, section, field, value)), key=f"{section}.{field}")
+
+
 @pytest.mark.parametrize("path", STUDIES)
 def test_a_value_of_another_kind_in_a_stage_is_refused_by_its_full_name(path):
     loaded = settings.to_dict(config.load(f"{path}:tiny").values)
