@@ -129,7 +129,9 @@ def _refuse_kinds(pages: Sequence[Any]) -> None:
 
 def _only_series(file: Any, own: Sequence[Any], root: ElementTree.Element | None) -> Any:
     """The one image of a file, with all of its pages."""
-    others = sorted({uuid.get("FileName", "") for uuid in root.iter() if uuid.tag.endswith("}UUID")} if root else ())
+    others = sorted(
+        {uuid.get("FileName", "") for uuid in root.iter() if uuid.tag.endswith("}UUID")} if root is not None else ()
+    )
     found = [series for series in file.series if not series.keyframe.is_reduced] or list(file.series)
     if len(others) > 1:
         raise RefusedImageError(
