@@ -105,7 +105,7 @@ def on_plates(seed, per_plate, effect=0.0):
 
 @pytest.mark.parametrize("per_plate", [1, 4])
 def test_plates_that_differ_are_neither_found_nor_in_the_way_where_positions_are_kept(per_plate):
-    """Exchanges within positions move wells to other plates: with plates as they are p is 0.025, or 1."""
+    """Exchanges within positions move wells to other plates: with plates as they are p is 0.025, or above 0.8."""
     alone = [
         positions.kept_in_place(*on_plates(seed, per_plate), COLUMNS, num_permutations=39)[1] for seed in range(20)
     ]
