@@ -16,6 +16,7 @@ from cellfx.profiles.control_directions import Stillness
 from cellfx.profiles.mean_average_precision import THRESHOLD
 from cellfx.profiles.normalize import Normalization
 from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.select import Selection
 from cellfx.profiles.spherize import Spherizing
 from cellfx.profiles.table import Profiles, few, groups
 from cellfx.profiles.variant import Fit, Step
@@ -126,18 +127,33 @@ def of_workdir(workdir: Path, current: Collection[str]) -> list[str]:
 
 
 def of_steps(name: str, fit: Fit, controls: Controls) -> list[str]:
-    """Steps whose result the number of controls, and not what was done to wells, may have made.
+    """Features that a step left out, and steps whose result the number of controls may have made.
 
     Args:
         name: of the variant.
         fit: its steps.
         controls: among its wells.
     """
-    found = [_few_rows(part, step, fit.wells, controls) for part, step in zip(fit.fitted, fit.steps, strict=False)]
+    found = [_dropped(part) for part in fit.fitted if isinstance(part, Selection)]
+    found += [_few_rows(part, step, fit.wells, controls) for part, step in zip(fit.fitted, fit.steps, strict=False)]
     found += [_still_directions(place, still, fit) for place, still in fit.still]
     if not controls.held_out.any():
         found += [_alike(part, fit.wells, controls) for part in fit.fitted if isinstance(part, Spherizing)]
     return [f"{name}: {line}" for line in found if line]
+
+
+def _dropped(part: Selection) -> str:
+    """Features that a selection left out, by operation."""
+    by: dict[str, list[str]] = {}
+    for name, why in part.dropped.items():
+        by.setdefault(why.partition(":")[0], []).append(name)
+    if not by:
+        return ""
+    return (
+        f"select left out {len(part.dropped):,} of {_number(len(part.kept) + len(part.dropped), 'feature')}: "
+        f"{'; '.join(f'{few(names, 3)} ({operation})' for operation, names in by.items())}; dropped_features.json of "
+        "the variant says why"
+    )
 
 
 def _few_rows(part: Any, step: Step, wells: Profiles, controls: Controls) -> str:

@@ -181,6 +181,19 @@ def test_directions_that_controls_hardly_vary_in_are_told(tmp_path):
     assert share.startswith(text)
 
 
+def test_features_that_select_left_out_are_named_by_operation(tmp_path):
+    given, some = wells(20, names=("a", "b", "c", "d", "e", "f")), controls(np.ones(20))
+    given.features[0, :4] = np.nan
+    step = variant.Step("select", {})
+    assert noticed((step,), wells(20), some, tmp_path) == []
+    given.features[:, 4] = 1
+    (found,) = noticed((step,), given, some, tmp_path)
+    assert found == (
+        "white: select left out 5 of 6 features: 'a', 'b', 'c' and 1 more (drop_na_columns); 'e' (variance_threshold); "
+        "dropped_features.json of the variant says why"
+    )
+
+
 def test_treatments_that_are_not_compared_are_told_by_their_rule():
     metadata = pl.DataFrame(
         {
