@@ -18,7 +18,7 @@ from cellfx.profiles.normalize import Normalization
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.select import Selection
 from cellfx.profiles.spherize import Spherizing
-from cellfx.profiles.table import Profiles, few, groups
+from cellfx.profiles.table import METADATA, Profiles, few, groups
 from cellfx.profiles.variant import Fit, Step
 
 _AGAIN = r"(_[xy]|\.\d+|_duplicated_\d+)?"
@@ -31,6 +31,8 @@ NO_FEATURE = re.compile(
 pandas; also where a merge or a second column of one name put something behind them."""
 PLACE = re.compile(r"(^|_)(Location|Parent|Children|Number)_|BoundingBox|_Center_[XYZ]$")
 """Names that CellProfiler gives to where an object lies, and to which others belong to it."""
+METADATA_NAME = re.compile("Dose|Dose_um|Concentration|Plate|Well|Batch|Site|Row|Column|Replicate", re.IGNORECASE)
+"""Names of usual metadata that lack the prefix."""
 
 
 FEW = 10
@@ -40,9 +42,12 @@ FEW = 10
 def counted(wells: Profiles, controls: Controls, columns: Columns) -> str:
     """How many wells were read, with what."""
     plates, held_out = len(groups(wells.metadata, columns.plate_identity())), int(controls.held_out.sum())
+    untreated = int(controls.all.sum())
     return (
-        f"{len(wells.features):,} wells with {len(wells.names):,} features on {plates:,} plates, "
-        f"{int(controls.all.sum()):,} of them negative controls{f', {held_out:,} held out' if held_out else ''}"
+        f"{_number(len(wells.features), 'well')} with {_number(len(wells.names), 'feature')} on "
+        f"{_number(plates, 'plate')}, {untreated:,} of them "
+        f"{'a negative control' if untreated == 1 else 'negative controls'}"
+        f"{f', {held_out:,} held out' if held_out else ''}"
     )
 
 
@@ -96,12 +101,25 @@ def _doubtful(names: Sequence[str]) -> list[str]:
         "named like a place or a count of objects, which say where a cell lay": places,
         "named like what a merge left of a column that both tables have": merged,
     }
-    return [
-        f"{_number(len(some), 'feature')} of {len(names):,} {kind}: {few(some)}; leave them out with "
+    found = [
+        f"{_number(len(some), 'feature')} of {len(names):,} {kind}: {_spoken(some)}; leave them out with "
         "profiles.features, a regular expression that only features match, or begin their names with Metadata_"
         for kind, some in kinds.items()
         if some
     ]
+    if some := [name for name in names if METADATA_NAME.fullmatch(name)]:
+        found.append(
+            f"{_number(len(some), 'feature')} of {len(names):,} named like metadata: {few(some)}; call "
+            f"{'it' if len(some) == 1 else 'them'} {', '.join(METADATA + name for name in some)} if "
+            f"{'it is no feature' if len(some) == 1 else 'they are no features'}"
+        )
+    return found
+
+
+def _spoken(names: Sequence[str]) -> str:
+    """The first names, of which one may be empty."""
+    named = [name for name in names if name]
+    return ", ".join(["a column without a name"] * (len(named) < len(names)) + ([few(named)] if named else []))
 
 
 def _other(name: str) -> str | None:

@@ -35,6 +35,10 @@ def test_what_was_read_is_counted():
     assert profile_notices.counted(wells(), some, COLUMNS) == (
         "12 wells with 3 features on 4 plates, 8 of them negative controls, 2 held out"
     )
+    one = wells(1, 1)
+    assert profile_notices.counted(one, controls([True]), COLUMNS) == (
+        "1 well with 1 feature on 1 plate, 1 of them a negative control"
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,9 +66,10 @@ def test_plates_without_controls_are_named(bare, text):
 )
 def test_names_of_counters_are_known(name):
     given, none = wells(names=("x", name)), controls(np.ones(12))
+    said = repr(name) if name else "a column without a name"
     assert profile_notices.of_wells(given, none, COLUMNS, None) == [
         (
-            f"1 feature of 2 named like a counter or an id: {name!r}; leave them out with profiles.features, a regular "
+            f"1 feature of 2 named like a counter or an id: {said}; leave them out with profiles.features, a regular "
             "expression that only features match, or begin their names with Metadata_"
         )
     ]
@@ -93,6 +98,21 @@ def test_places_and_what_a_merge_left_are_told(names, kind, named):
     found = profile_notices.of_wells(wells(names=names), controls(np.ones(12)), COLUMNS, None)
     start = f"{named} feature{'' if named == 1 else 's'} of {len(names)} {kind}"
     assert [line[: len(start)] for line in found] == [start] * bool(named)
+
+
+def test_names_of_metadata_without_the_prefix_are_told():
+    none = controls(np.ones(12))
+    assert profile_notices.of_wells(wells(names=("x", "Dose")), none, COLUMNS, None) == [
+        "1 feature of 2 named like metadata: 'Dose'; call it Metadata_Dose if it is no feature"
+    ]
+    assert profile_notices.of_wells(wells(names=("Doses", "dose_uM", "Cells_Column", "site")), none, COLUMNS, None) == [
+        (
+            "2 features of 4 named like metadata: 'dose_uM', 'site'; call them Metadata_dose_uM, Metadata_site if they "
+            "are no features"
+        )
+    ]
+    both = profile_notices.of_wells(wells(names=("", "index", "x")), none, COLUMNS, None)
+    assert both[0].startswith("2 features of 3 named like a counter or an id: a column without a name, 'index'; leave")
 
 
 @pytest.mark.parametrize(
