@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellfx.data import nuclei
-from cellfx.data.folder import SUFFIXES
+from cellfx.data.folder import SUFFIXES, NameMismatch
 from cellfx.data.source import SPLITS, Source, Split, iterate
 from cellfx.experiment import Trained
 from cellfx.settings import nearest
 from cellfx.subject import BATCH_SIZE, read_preprocessing
 
-LABELLING = ("labels", "labels_file", "labels_object", "labels_class", "metadata_regex", "classes", "kept")
+LABELLING = ("labels", "labels_file", "labels_object", "labels_class", "classes", "kept")
 """Options of a run's data that name its own images, and no others."""
 
 
@@ -28,17 +28,20 @@ class Other(NamedTuple):
             on no class of that name; column ``Metadata_Seen`` names the split of the run that has the same pixels.
         unknown: class of the folder that the run was not trained on -> number of images.
         seen: split of the run -> number of images of the folder whose pixels it has.
+        unlabelled: whether the folder has no classes.
     """
 
     source: Source
     unknown: dict[str, int]
     seen: dict[str, int]
+    unlabelled: bool
 
 
 def read_folder(trained: Trained, folder: Path, workdir: Path, described: Mapping[str, Any] | None = None) -> Source:
     """The images of a folder, all of them as one test split, read as those of a run were.
 
     They are normalised by what the run kept, and read as nuclei where it was trained on data that no folder holds.
+    Their names tell metadata as those of the run's images do; where they are of another form, a notice says so.
 
     Args:
         trained: the run.
@@ -69,7 +72,18 @@ def read_folder(trained: Trained, folder: Path, workdir: Path, described: Mappin
         options["preprocessing"] = read_preprocessing(workdir)
     if "labels" not in described and _holds_images_alone(folder):
         options |= {"folder": folder.absolute().parent, "classes": (folder.absolute().name,)}
-    return unsplit(**{name: value for name, value in (options | described).items() if name in takes})
+    options = {name: value for name, value in (options | described).items() if name in takes}
+    try:
+        return unsplit(**options)
+    except NameMismatch as error:
+        if "metadata_regex" in described:
+            raise
+        other = unsplit(**{**options, "metadata_regex": None})
+        notice = (
+            f"no metadata is read from the file names of {folder}, since the run's {error}; "
+            "--config.data.metadata_regex names them for these images"
+        )
+        return other._replace(notices=(*other.notices, notice))
 
 
 def beside(trained: Trained, folder: Path, workdir: Path, described: Mapping[str, Any] | None = None) -> Other:
@@ -97,7 +111,8 @@ def beside(trained: Trained, folder: Path, workdir: Path, described: Mapping[str
         arrays={**split.arrays, "label": numbers[label]}, metadata={**split.metadata, "Metadata_Seen": seen}
     )
     source = own._replace(name=str(folder), splits={**own.splits, "test": split}, notices=other.notices)
-    return Other(source, unknown, {name: int(np.sum(seen == name)) for name in SPLITS if name in own.splits})
+    counted = {name: int(np.sum(seen == name)) for name in SPLITS if name in own.splits}
+    return Other(source, unknown, counted, "labels" not in (described or {}) and _holds_images_alone(folder))
 
 
 def describe(other: Other) -> list[str]:
@@ -109,12 +124,16 @@ def describe(other: Other) -> list[str]:
             f"of {count:,} images the run has the same pixels among its own ({parts}); what it says of those "
             "that it learnt from tells nothing about new images"
         )
-    if other.unknown:
+    if other.unknown and other.unlabelled:
+        lines.append(
+            f"{count:,} images have no label, as they lie in no class folder; they are predicted and not judged"
+        )
+    elif other.unknown:
         named = ", ".join(f"{name} ({number:,})" for name, number in other.unknown.items())
         known = ", ".join(other.source.class_names) or "none"
         lines.append(
             f"{sum(other.unknown.values()):,} of {count:,} images are of classes that the run was not trained "
-            f"on, {named}; they are told apart but count in no accuracy (it knows {known})"
+            f"on, {named}; they are predicted and not judged (it knows {known})"
         )
     return lines
 

@@ -29,6 +29,7 @@ def write(folder, counts, seed, channels=2):
 
 def settings(folder, data_dir, **model):
     own = {"name": "flowcytometry", "folder": str(folder), "image_size": 12, "channel_names": ("BF", "PI")}
+    own["metadata_regex"] = r"(?P<Number>[0-9]+)[.]tif$"
     return {
         "data": {**own, "channels": ("BF",), "valid_rate": 0.25, "data_dir": str(data_dir)},
         "input": {"pipeline": "device", "batch_size": 8},
@@ -121,10 +122,26 @@ def test_images_without_a_known_class_are_told_apart_and_not_judged(workdir, tmp
     scores, cells = evaluated(folder / "plate 7" if flat else folder, tmp_path / "out", workdir)
     assert scores["unknown_classes"] == {"plate 7": 6}
     assert "accuracy" not in scores["classifier"]
-    assert "accuracy" not in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "accuracy" not in said.out
+    assert ("6 images have no label, as they lie in no class folder" in said.err) == flat
+    assert ("predicted and not judged (it knows bright, dim)" in said.err) == (not flat)
     assert set(cells["label"]) == {""}
     assert set(cells["predicted"]) <= {"bright", "dim"}
     assert not (tmp_path / "out" / "confusion.csv").exists()
+
+
+def test_names_of_new_files_tell_what_those_of_the_run_told(workdir, tmp_path, capsys):
+    folder = write(tmp_path / "new", {"bright": 3, "dim": 2}, seed=5)
+    _, cells = evaluated(folder, tmp_path / "out", workdir)
+    assert sorted(cells["Metadata_Number"]) == ["00", "00", "01", "01", "02"]
+    assert "no metadata is read" not in capsys.readouterr().err
+    (folder / "dim" / "00.tif").rename(folder / "dim" / "other.tif")
+    _, cells = evaluated(folder, tmp_path / "again", workdir)
+    assert "Metadata_Number" not in cells.columns
+    assert "no metadata is read from the file names of" in capsys.readouterr().err
+    asked_for = r"--config.data.metadata_regex=(?P<Number>[0-9]+)[.]tif$"
+    assert cli.main(["evaluate", f"--workdir={workdir}", f"--folder={folder}", asked_for]) == 2
 
 
 def test_fields_describe_the_new_files(workdir, tmp_path):

@@ -171,6 +171,10 @@ def nearest(name: str, choices: Sequence[str]) -> str:
     return f"did you mean {close[0]!r}?{listed}" if close else "there are none"
 
 
+class NameMismatch(ValueError):
+    """A file whose name tells no metadata, as ``metadata_regex`` does not match it."""
+
+
 def parse_names(files: Sequence[str], regex: str | None) -> dict[str, np.ndarray]:
     """Metadata that the paths of images tell.
 
@@ -206,7 +210,7 @@ def named_groups(
         ``Metadata_<Group>`` -> (N,) array of text.
 
     Raises:
-        ValueError: not a regular expression, without named groups, or one that does not match a text.
+        ValueError: not a regular expression, or without named groups; NameMismatch: it does not match a text.
     """
     if regex is None:
         return {}
@@ -227,7 +231,7 @@ def named_groups(
 def _match(pattern: re.Pattern[str], file: str, text: str) -> re.Match[str]:
     match = pattern.search(text)
     if match is None:
-        raise ValueError(
+        raise NameMismatch(
             f"metadata_regex does not match the name of {file}; got {pattern.pattern!r}; expected it to match "
             "every file; change the expression or remove the file"
         )
