@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cellfx import profile_positions
+from cellfx import profile_positions, profile_score_files
 from cellfx.analysis import plate_charts
 from cellfx.profile_controls import Controls
 from cellfx.profiles import fitted, plate_identity, treatments
@@ -137,11 +137,14 @@ def of_workdir(workdir: Path, current: Collection[str]) -> list[str]:
         workdir: of the run.
         current: folders of its own variants.
     """
-    folder = workdir / "profiles"
-    earlier = sorted(path.name for path in folder.iterdir() if path.name not in current) if folder.is_dir() else []
-    if not earlier:
-        return []
-    return [f"profiles/ also has what earlier runs in this workdir made: {few(earlier)}; remove it where it misleads"]
+    found = []
+    for name in ("profiles", profile_score_files.FOLDER):
+        earlier = sorted(path.name for path in (workdir / name).glob("*") if path.is_dir() and path.name not in current)
+        if earlier:
+            found.append(
+                f"{name}/ also has what earlier runs in this workdir made: {few(earlier)}; remove it where it misleads"
+            )
+    return found
 
 
 def of_steps(name: str, fit: Fit, controls: Controls) -> list[str]:

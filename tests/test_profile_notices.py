@@ -243,3 +243,9 @@ def test_folders_of_earlier_variants_are_named(tmp_path):
     assert profile_notices.of_workdir(tmp_path, ["raw"]) == [
         "profiles/ also has what earlier runs in this workdir made: 'old', 'older'; remove it where it misleads"
     ]
+    for name in ("raw", "dropped"):
+        (tmp_path / "scores" / name).mkdir(parents=True)
+    (tmp_path / "scores" / "columns.csv").touch()
+    assert profile_notices.of_workdir(tmp_path, ["raw", "old", "older"]) == [
+        "scores/ also has what earlier runs in this workdir made: 'dropped'; remove it where it misleads"
+    ]

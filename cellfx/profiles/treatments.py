@@ -28,11 +28,12 @@ def compared(
         ValueError: a rule for a column that the config does not name, or none is left.
     """
     taken = np.ones(len(metadata), bool)
-    for wanted, column in ((highest_dose, "dose"), (mechanism_size, "mechanism")):
+    rules = (("highest_dose", highest_dose, "dose", False), ("mechanism_size", mechanism_size, "mechanism", 0))
+    for rule, wanted, column, without in rules:
         if wanted and getattr(columns, column) is None:
             raise UserError(
-                f"a rule without its column: got columns.{column} None, expected the name of a column; give it, or "
-                "leave the rule out of compared"
+                f"a rule without its column: got compared.{rule}={wanted} and columns.{column} None, expected the name "
+                f"of a column; give it, or remove compared.{rule} or set it to {without}"
             )
     if highest_dose:
         taken &= at_highest_dose(metadata, columns.compound, columns.dose)
