@@ -406,16 +406,20 @@ WRONG = {
             "columns": {"treatment": ("Metadata_Compound",), "compound": "Metadata_Compound"},
             "compared": {"highest_dose": True},
         },
-        "a rule without its column: got compared.highest_dose=True and columns.dose None, expected the name of a "
-        "column; give it, or remove compared.highest_dose or set it to False",
+        (
+            "a rule without its column: got compared.highest_dose=True and columns.dose None, expected the name of a "
+            "column; give it, or remove compared.highest_dose or set it to False"
+        ),
     ),
     "rule of mechanisms": (
         {
             "columns": {"treatment": ("Metadata_Compound",), "compound": "Metadata_Compound", "mechanism": None},
             "compared": {"mechanism_size": 2},
         },
-        "a rule without its column: got compared.mechanism_size=2 and columns.mechanism None, expected the name of a "
-        "column; give it, or remove compared.mechanism_size or set it to 0",
+        (
+            "a rule without its column: got compared.mechanism_size=2 and columns.mechanism None, expected the name of "
+            "a column; give it, or remove compared.mechanism_size or set it to 0"
+        ),
     ),
     "none left": (
         {"compared": {"mechanism_size": 99}},
