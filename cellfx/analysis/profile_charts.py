@@ -61,11 +61,16 @@ def curves(
             edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, "color": look["color"], "zorder": 3}
             beyond = x[np.isposinf(y)]
             axes.scatter(beyond, np.ones(len(beyond)), s=22 + 12 * over, marker="^", **edge)
+            # Matplotlib looks at neither NaN nor what is placed on an edge when it chooses where an axis ends.
+            axes.update_datalim(np.stack([beyond, np.ones(len(beyond))], axis=1), updatey=False)
         if level is not None:
             axes.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
         if log_y:
             axes.set_yscale("log")
             logarithmic(axes.yaxis)
+        if not any(np.isfinite(y).any() for y in values.values()):
+            middle = level or 1.0
+            axes.set_ylim((middle / 10, middle * 10) if log_y else (0, 2 * middle))
         axes.set(xlabel=x_name, ylabel=y_name)
         axes.grid(axis="y", color=HAIRLINE)
         axes.tick_params(which="both", length=0)

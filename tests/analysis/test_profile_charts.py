@@ -108,6 +108,20 @@ def test_an_infinite_value_is_a_triangle_on_the_upper_edge_and_said():
     assert said(profile_charts.curves(lines, "Enrichment", "Odds.", "x", "y")) == "Odds."
 
 
+@pytest.mark.parametrize("log_y", [False, True])
+def test_triangles_lie_within_the_axes_also_where_all_values_are_infinite(log_y):
+    x = np.array([0.98, 0.99, 0.995])
+    for finite in (0, 1):
+        y = np.where(np.arange(3) < finite, 3.0, np.inf)
+        figure = profile_charts.curves({"raw": (x, y)}, "Enrichment", "", "x", "y", level=1.0, log_y=log_y)
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        low, high = axes.get_xlim()
+        assert 0.97 < low < x[finite] < x[-1] < high < 1
+        low, high = axes.get_ylim()
+        assert low < 1 < high <= 10
+
+
 def test_curves_that_coincide_are_told_apart_by_colour_dashes_and_width():
     same = (np.arange(3), np.ones(3))
     figure = profile_charts.curves({f"variant {i}": same for i in range(20)}, "Recall", "", "x", "y")
