@@ -13,7 +13,7 @@ import polars as pl
 
 from cellfx.errors import UserError
 from cellfx.profiles import fitted, plate_identity
-from cellfx.profiles.table import Profiles
+from cellfx.profiles.table import Profiles, few
 from cellfx.profiles.text_values import is_missing, number
 from cellfx.profiles.variant import HELD_OUT
 
@@ -71,11 +71,13 @@ def find(
     wanted = values if isinstance(values, list | tuple) else [values]
     controls = np.logical_or.reduce([_has(metadata[column], value) for value in wanted])
     if not controls.any():
-        there = metadata[column].cast(pl.String).unique().sort().to_list()[:5]
+        there = metadata[column].cast(pl.String).unique().sort().to_list()
+        plain = {_plain(value) for value in wanted} - {""}
+        near = [value for value in there if value is not None and _plain(value) in plain]
+        advice = f"did you mean {few(near)}?" if near else f"there are {', '.join(map(_shown, there[:5]))};"
         raise UserError(
             f"no negative controls: got no well whose {column} is {' or '.join(map(_shown, wanted))}, expected one or "
-            f"more; there are {', '.join(map(_shown, there))}; correct controls.values, in which None stands for "
-            "wells without a value"
+            f"more; {advice} correct controls.values, in which None stands for wells without a value"
         )
     if held_out == 0:
         return Controls(controls, controls)
@@ -109,6 +111,11 @@ def _has(column: pl.Series, wanted: Any) -> np.ndarray:
         if column.dtype.is_numeric():
             found = found | (number(text) == number(pl.lit(str(wanted))))
     return pl.select(found.fill_null(False)).to_series().to_numpy()
+
+
+def _plain(value: Any) -> str:
+    """In small letters and without spaces."""
+    return "" if value is None else "".join(str(value).split()).casefold()
 
 
 def _shown(value: Any) -> str:

@@ -69,8 +69,16 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     wanted = profile_setting.pictures(settings.get("pictures", {}))
     profile_files.files(settings.get("files", {}))
     variants, own = profile_steps.variants(settings["variants"]), profile_pairs.read(settings.get("pairs", {}))
-    of_wells: list[str] = []
-    wells, controls = read_wells(settings, columns, of_wells.append)
+    said: dict[str, None] = {}
+
+    def tell(line: str) -> None:
+        """Says it at once, so that it stands before a refusal too."""
+        if line not in said:
+            say(line)
+            said[line] = None
+
+    wells, controls = read_wells(settings, columns, tell)
+    of_wells = list(said)
     say(profile_notices.counted(wells, controls, columns))
     wells = profile_controls.mark(wells, controls)
     profile_steps.check_controls(variants, controls.fitted)
@@ -87,8 +95,9 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         profile_pairs.check(made[0], own)
         for lines in notices.values():
             lines += profile_pairs.lines(made[0], columns, own)
-        for notice in dict.fromkeys(line for lines in notices.values() for line in lines):
-            say(notice)
+        for lines in notices.values():
+            for notice in lines:
+                tell(notice)
         profile_pictures.check(made[-1].wells, made[-1].treated, columns, wanted, made[-1].dropped)
         parts, scores, tables = profile_scores.find_subsets(made[-1], columns, question), {}, {}
         for one, planned in zip(made, variants, strict=True):
@@ -98,7 +107,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
                     scores[one.name][part] = scores[one.name].get(part, {}) | values
             late = profile_notices.of_retrieval(one.name, scores[one.name])
             for notice in late:
-                say(notice)
+                tell(notice)
             scores[one.name]["notices"] = notices[one.name] + late
             tables[planned.folder] = scores[one.name].pop("tables")
             words = [f"{what} {value:.4g}" for what, value in profile_scores.headline(scores[one.name]).items()]

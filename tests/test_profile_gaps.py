@@ -173,6 +173,12 @@ def test_a_screen_without_controls_has_every_score_that_needs_none(tmp_path):
     assert not (tmp_path / "fitted" / "run").exists()
 
 
+def test_rows_that_were_left_out_are_told_before_a_refusal(tmp_path, capsys):
+    with pytest.raises(ValueError, match=r"no negative controls: got no well whose Metadata_Control is true"):
+        profile(tmp_path, rows={"where": "NOT Metadata_Control"})
+    assert capsys.readouterr().out == "left out by rows.where: 32 of 56 rows\n"
+
+
 def test_treatments_of_too_many_wells_to_exchange_have_no_p_values(tmp_path, monkeypatch):
     """Random rankings and random groups know of no plates: they are not taken in place of exchanges."""
     monkeypatch.setattr(ranking_null, "MAX_LOOKUPS", 1)

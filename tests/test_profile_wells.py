@@ -288,6 +288,14 @@ def test_controls_that_are_written_otherwise_are_told(other, tmp_path):
     assert repr(other) in line
 
 
+@pytest.mark.parametrize("values", ["dmso", ("x", "DMSO "), "D MSO"])
+def test_controls_that_are_all_written_otherwise_are_proposed(values, tmp_path):
+    compound = pl.when(pl.col("Metadata_Control")).then(pl.lit("DMSO")).otherwise(pl.col("Metadata_Compound"))
+    path = written(tmp_path, "csv", Metadata_Compound=compound)
+    with pytest.raises(ValueError, match=r"expected one or more; did you mean 'DMSO'\? correct controls.values"):
+        told(asked(path, controls={"column": "Metadata_Compound", "values": values}))
+
+
 @pytest.mark.parametrize("expression", ["*feature*", "(feature", "feature_["])
 @pytest.mark.parametrize("aggregated", [False, True])
 def test_features_that_are_no_regular_expression(expression, aggregated, tmp_path):
