@@ -1,7 +1,6 @@
 """What a run of ``bin/profile`` found odd in its wells and went on all the same: a line each, shown on its page."""
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +10,15 @@ import polars as pl
 from cellfx import profile_positions, profile_score_files
 from cellfx.analysis import plate_charts
 from cellfx.profile_controls import Controls
-from cellfx.profiles import fitted, plate_identity, treatments
+from cellfx.profiles import doubtful_features, fitted, plate_identity, treatments
 from cellfx.profiles.control_directions import Stillness
 from cellfx.profiles.mean_average_precision import THRESHOLD
 from cellfx.profiles.normalize import Normalization
 from cellfx.profiles.screen_rules import Columns
 from cellfx.profiles.select import Selection
 from cellfx.profiles.spherize import Spherizing
-from cellfx.profiles.table import METADATA, Profiles, few, groups
+from cellfx.profiles.table import Profiles, few, groups
 from cellfx.profiles.variant import Fit, Step
-
-_AGAIN = r"(_[xy]|\.\d+|_duplicated_\d+)?"
-NO_FEATURE = re.compile(
-    r"(^|_)((Image|Object|Table)Number|Number_Object_Number|id)$|ClosestObjectNumber_\w+$|Index$"
-    r"|^(Unnamed: \d+(\.\d+|_level_\d+)*|__index_level_\d+__|level_\d+|)$".replace("$", f"{_AGAIN}$"),
-    re.IGNORECASE,
-)
-"""Names of columns that count or identify: CellProfiler's numbers of images, objects and tables, ids, indices of
-pandas; also where a merge or a second column of one name put something behind them."""
-PLACE = re.compile(r"(^|_)(Location|Parent|Children|Number)_|BoundingBox|_Center_[XYZ]$")
-"""Names that CellProfiler gives to where an object lies, and to which others belong to it."""
-METADATA_NAME = re.compile("Dose|Dose_um|Concentration|Plate|Well|Batch|Site|Row|Column|Replicate", re.IGNORECASE)
-"""Names of usual metadata that lack the prefix."""
-
 
 FEW = 10
 """Fewer rows do not tell a spread: the standard deviation of 10 normal values is off by 24 %, of 6 by 32 %."""
@@ -85,49 +70,8 @@ def of_wells(wells: Profiles, controls: Controls, columns: Columns, features: st
             )
     found += profile_positions.notice(wells, controls.all, columns)
     if features is None:
-        found += _doubtful(wells.names)
+        found += doubtful_features.told(wells.names)
     return found
-
-
-def _doubtful(names: Sequence[str]) -> list[str]:
-    """Features that hardly are any, a line for each kind of them."""
-    counters = [name for name in names if NO_FEATURE.search(name)]
-    places = [name for name in names if PLACE.search(name) and name not in counters]
-    known = set(names)
-    merged = [name for name in names if _other(name) in known or re.search(r"_duplicated_\d+$", name)]
-    merged = [name for name in merged if name not in counters]
-    kinds = {
-        "named like a counter or an id": counters,
-        "named like a place or a count of objects, which say where a cell lay": places,
-        "named like what a merge left of a column that both tables have": merged,
-    }
-    found = [
-        f"{_number(len(some), 'feature')} of {len(names):,} {kind}: {_spoken(some)}; leave them out with "
-        "profiles.features, a regular expression that only features match, or begin their names with Metadata_"
-        for kind, some in kinds.items()
-        if some
-    ]
-    if some := [name for name in names if METADATA_NAME.fullmatch(name)]:
-        found.append(
-            f"{_number(len(some), 'feature')} of {len(names):,} named like metadata: {few(some)}; call "
-            f"{'it' if len(some) == 1 else 'them'} {', '.join(METADATA + name for name in some)} if "
-            f"{'it is no feature' if len(some) == 1 else 'they are no features'}"
-        )
-    return found
-
-
-def _spoken(names: Sequence[str]) -> str:
-    """The first names, of which one may be empty."""
-    named = [name for name in names if name]
-    return ", ".join(["a column without a name"] * (len(named) < len(names)) + ([few(named)] if named else []))
-
-
-def _other(name: str) -> str | None:
-    """The column that another would be the second of, as pandas and Polars name it."""
-    if name.endswith(("_x", "_y")):
-        return name[:-1] + {"x": "y", "y": "x"}[name[-1]]
-    match = re.fullmatch(r"(.+)\.\d+", name)
-    return match[1] if match else None
 
 
 def of_workdir(workdir: Path, current: Collection[str]) -> list[str]:
