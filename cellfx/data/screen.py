@@ -89,7 +89,7 @@ def screen(
     doses_um: tuple[float, ...] = (1.0, 10.0),
     num_batches: Count = 2,
     plates_per_batch: Count = 4,
-    num_controls: Count = 32,
+    num_controls: Number = 32,
     cells_per_well: Count = 20,
     half_effect_um: float = 1.0,
     sizes: Mapping[str, float] | None = None,
@@ -137,7 +137,7 @@ def screen(
     )
     design.check()
     held_out = {"train": plates_per_batch - valid_plates - test_plates, "valid": valid_plates, "test": test_plates}
-    _check(held_out, plates_per_batch, cells_per_well)
+    _check(held_out, plates_per_batch)
     wells = _draw_wells(design, held_out, _sizes(sizes or {}), seed)
     per_plate = design.num_treated + num_controls
     stops = np.cumsum([held_out[name] * num_batches * per_plate for name in SPLITS]).tolist()
@@ -152,9 +152,7 @@ def screen(
     )
 
 
-def _check(held_out: Mapping[str, int], plates_per_batch: int, cells_per_well: int) -> None:
-    if cells_per_well < 1:
-        raise ValueError(f"wells without cells: got cells_per_well={cells_per_well}, expected 1 or more; raise it")
+def _check(held_out: Mapping[str, int], plates_per_batch: int) -> None:
     if held_out["train"] < 1 or min(held_out.values()) < 0:
         raise ValueError(
             f"no such plates to hold out: got valid_plates={held_out['valid']} and test_plates={held_out['test']} of "

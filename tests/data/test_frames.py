@@ -219,8 +219,8 @@ def test_other_sizes_show_the_same_field(sample):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_valid": -1}, "num_valid=-1; expected 0 to"),
-        ({"image_size": 4}, "image_size=4; expected 8 or more"),
+        ({"num_valid": -1}, "number out of range: got data.num_valid=-1, expected 0 or more; correct it"),
+        ({"image_size": 4}, "number out of range: got data.image_size=4, expected 8 or more; correct it"),
         ({"kind_rates": {"clumps": 1}}, "no such kind of frame: got 'clumps', expected clump; correct kind_rates"),
         ({"kind_rates": {"xyz": 1}}, "got 'xyz', expected single, clump, debris, out_of_focus, empty; correct"),
         ({"kind_rates": {"clump": -0.5}}, "got clump=-0.5, expected 0 or more; change kind_rates.clump"),

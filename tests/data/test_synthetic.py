@@ -219,9 +219,9 @@ def test_impossible_fixed_factors_are_refused(fixed, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_train": -1}, "num_train=-1; expected 0 to"),
+        ({"num_train": -1}, "number out of range: got data.num_train=-1, expected 0 or more; correct it"),
         ({"num_test": 2**29 + 1}, f"num_test={2**29 + 1}"),
-        ({"image_size": 7}, "image_size=7; expected 8 or more"),
+        ({"image_size": 7}, "number out of range: got data.image_size=7, expected 8 or more; correct it"),
     ],
 )
 def test_impossible_sizes_are_refused(arguments, message):

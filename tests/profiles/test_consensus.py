@@ -20,7 +20,7 @@ def replicates(seed=0, num_rows=200):
         "Metadata_dose": rng.choice([0.1, 1.0, 10.0], num_rows),
         "Metadata_Well": [f"A{i}" for i in range(num_rows)],
     })  # fmt: skip
-    effect = {key: rng.normal(size=30) for key in metadata.select(BY).unique().rows()}
+    effect = {key: rng.normal(size=30) for key in metadata.select(BY).unique(maintain_order=True).rows()}
     x = np.stack([effect[key] for key in metadata.select(BY).rows()]) + rng.normal(size=(num_rows, 30))
     return numbered(x, metadata)
 
