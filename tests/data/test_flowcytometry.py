@@ -659,7 +659,7 @@ def test_classes_that_a_run_does_not_know_are_unlabelled_and_counted(cells, data
     number = {"Mitosis": 0, "G1": 1, "S": -1}
     assert split.arrays["label"].tolist() == [number[name] for name in split.metadata["Metadata_Class"]]
     assert (
-        "4 of 9 images are of classes that the run was not trained on, S (4); they are told apart"
+        "4 of 9 images are of classes that the run was not trained on, S (4); they are predicted and not judged"
         in capsys.readouterr().err
     )
     none = results.evaluate(tmp_path / "run", _write(tmp_path / "none", (("S", 4),), seed=5))
