@@ -20,15 +20,14 @@ FIRST_INDEX = {"train": 0, "valid": 1 << 29, "test": 1 << 30}
 _BLOCK = 256
 
 
-def check_sizes(sizes: Mapping[str, int], image_size: int) -> None:
+def check_sizes(sizes: Mapping[str, int]) -> None:
     """Makes sure that a data set can be drawn.
 
     Args:
         sizes: split -> number of examples.
-        image_size: height and width in pixels.
 
     Raises:
-        ValueError: a size is negative or too large, or the image has fewer than 8 pixels a side.
+        ValueError: a size is negative or too large.
     """
     for name, size in sizes.items():
         if not 0 <= size <= FIRST_INDEX["valid"]:
@@ -36,10 +35,6 @@ def check_sizes(sizes: Mapping[str, int], image_size: int) -> None:
                 f"number of examples out of range: num_{name}={size}; expected 0 to {FIRST_INDEX['valid']}; "
                 f"change num_{name}"
             )
-    if image_size < 8:
-        raise ValueError(
-            f"image too small to show a nucleus: image_size={image_size}; expected 8 or more; raise image_size"
-        )
 
 
 def example_seeds(indices: jax.Array, seed: int | jax.Array) -> jax.Array:

@@ -85,7 +85,7 @@ def frames(
             no kind, a negative share, or none above 0.
     """
     sizes = {"train": num_train, "valid": num_valid, "test": num_test}
-    check_sizes(sizes, image_size)
+    check_sizes(sizes)
     shares = kind_shares(KIND_RATES if kind_rates is None else kind_rates)
     return Source(
         name="frames",

@@ -142,7 +142,7 @@ def screen(
     per_plate = design.num_treated + num_controls
     stops = np.cumsum([held_out[name] * num_batches * per_plate for name in SPLITS]).tolist()
     rows = dict(zip(SPLITS, map(slice, [0, *stops], stops), strict=True))
-    check_sizes({name: (part.stop - part.start) * cells_per_well for name, part in rows.items()}, image_size)
+    check_sizes({name: (part.stop - part.start) * cells_per_well for name, part in rows.items()})
     return Source(
         name="screen",
         image_shape=(image_size, image_size, 1),

@@ -102,7 +102,7 @@ def synthetic(
             factor or a value out of its range, or ``states`` names no state.
     """
     sizes = {"train": num_train, "valid": num_valid, "test": num_test}
-    check_sizes(sizes, image_size)
+    check_sizes(sizes)
     held, proposed = _held(fixed or {}), _proposed(states)
     return Source(
         name="synthetic",
