@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-from cellfx.annotations import check_value
-from cellfx.errors import UserError
+from cellfx.checks import UserError, check_value
 
 Config = Mapping[str, Any]
 SECTIONS = ("data", "input", "model", "optim", "train")
@@ -158,7 +157,7 @@ def check_call(
     Raises:
         ValueError: a section that is none; a key that the factory does not take, the message names the nearest one it
             does; one that follows from other settings; one that is missing and has no default; or a value of the
-            wrong kind or out of its range, see ``annotations.check_value``.
+            wrong kind or out of its range, see ``checks.check_value``.
     """
     check_section(section, settings)
     derived = derived or {}
@@ -215,48 +214,3 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
-
-
-def read(workdir: Path) -> dict[str, Any]:
-    """The config of a workdir.
-
-    Raises:
-        FileNotFoundError: it is no workdir.
-    """
-    path = Path(workdir) / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{workdir} is no workdir: it has no config.json; expected the folder of a bin/train run"
-        )
-    return read_mapping(path)
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """A file of a workdir that ``write_whole`` wrote: a JSON object.
-
-    Raises:
-        ValueError: it is damaged.
-        OSError: it cannot be read.
-    """
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise _damaged(path, str(error), "JSON") from error
-    if not isinstance(found, dict):
-        raise _damaged(path, f"{type(found).__name__}", "a JSON object")
-    return found
-
-
-def _damaged(path: Path, got: str, expected: str) -> UserError:
-    return UserError(f"{path} is damaged: got {got}, expected {expected}; restore it or use a new workdir")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

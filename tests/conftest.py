@@ -76,7 +76,7 @@ def tiny():
 @pytest.fixture(scope="session")
 def finished(tiny, compiled_once, tmp_path_factory):
     """The workdir of a finished run of ``tiny()``; not to be written to."""
-    from cellfx import experiment
+    from cellfx.runs import experiment
 
     workdir = tmp_path_factory.mktemp("runs") / "finished"
     experiment.run(tiny(), workdir)

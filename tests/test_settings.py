@@ -5,8 +5,9 @@ from typing import Any, Literal
 import ml_collections
 import pytest
 
-from cellfx import lock, settings
-from cellfx.annotations import Count, Rate, Seed, Weight, checked
+from cellfx import settings
+from cellfx.checks import Count, Rate, Seed, Weight, checked
+from cellfx.files import whole, workdir
 from cellfx.types import Spec
 
 SECTIONS = {"data": {}, "input": {}, "model": {}, "optim": {}, "train": {}}
@@ -227,17 +228,17 @@ def test_a_config_reads_the_same_from_its_file_and_from_a_workdir(tmp_path):
     config = ml_collections.ConfigDict(
         {"model": {"filters": (8, 16), "beta": 4.0, "classes": {"a": ("b",)}, "n": None}}
     )
-    lock.claim(tmp_path / "deep" / "run", config)
-    assert settings.read(tmp_path / "deep" / "run") == settings.to_dict(config)
-    lock.check_owner(tmp_path / "deep" / "run", config)
-    lock.claim(tmp_path / "deep" / "run", config)
+    workdir.claim(tmp_path / "deep" / "run", config)
+    assert workdir.read_config(tmp_path / "deep" / "run") == settings.to_dict(config)
+    workdir.check_owner(tmp_path / "deep" / "run", config)
+    workdir.claim(tmp_path / "deep" / "run", config)
 
 
 def test_a_workdir_belongs_to_its_config(tmp_path):
-    lock.claim(tmp_path, {"model": {"beta": 4, "name": "vae"}, "train": {"seed": 0}})
+    workdir.claim(tmp_path, {"model": {"beta": 4, "name": "vae"}, "train": {"seed": 0}})
     before = (tmp_path / "config.json").read_bytes()
     with pytest.raises(ValueError) as error:  # noqa: PT011 the whole message is compared
-        lock.claim(tmp_path, {"model": {"beta": 2, "name": "vae", "alpha": 1}, "train": {}})
+        workdir.claim(tmp_path, {"model": {"beta": 2, "name": "vae", "alpha": 1}, "train": {}})
     assert str(error.value) == (
         f"{tmp_path} belongs to another config: got model.alpha: None -> 1; model.beta: 4 -> 2; train.seed: 0 -> None, "
         "expected the config it was started with; choose another --workdir"
@@ -246,22 +247,22 @@ def test_a_workdir_belongs_to_its_config(tmp_path):
 
 
 def test_of_many_differences_some_are_named(tmp_path):
-    lock.claim(tmp_path, {f"k{i}": i for i in range(9)})
+    workdir.claim(tmp_path, {f"k{i}": i for i in range(9)})
     with pytest.raises(ValueError, match=r"got k0: 0 -> 1; k1: 1 -> 2; k2: 2 -> 3 \.\.\., expected"):
-        lock.check_owner(tmp_path, {f"k{i}": i + 1 for i in range(9)})
+        workdir.check_owner(tmp_path, {f"k{i}": i + 1 for i in range(9)})
 
 
 def test_what_is_no_workdir_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing is no workdir: it has no config\.json; expected the folder"):
-        settings.read(tmp_path / "nothing")
+        workdir.read_config(tmp_path / "nothing")
     (tmp_path / "config.json").write_text('{"model": ')
     with pytest.raises(ValueError, match=r"config\.json is damaged: got .*, expected JSON; restore it or use a new"):
-        settings.read(tmp_path)
+        workdir.read_config(tmp_path)
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "new" / "file"
-    settings.write_whole(path, b"first")
+    whole.write_whole(path, b"first")
     assert path.read_bytes() == b"first"
 
     def full(self, content):
@@ -271,7 +272,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(path), "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        settings.write_whole(path, b"second")
+        whole.write_whole(path, b"second")
     assert path.read_bytes() == b"first"
     assert [found.name for found in path.parent.iterdir()] == ["file"]
 
@@ -300,10 +301,10 @@ def test_text_that_is_not_utf_8_is_refused_with_its_key():
 
 def test_a_run_whose_data_was_moved_is_told_from_another_config(tmp_path):
     config = {"data": {"folder": "/a"}, "model": {"beta": 1}}
-    lock.claim(tmp_path, config)
+    workdir.claim(tmp_path, config)
     with pytest.raises(
         ValueError, match=r"folder: '/a' -> '/b'.*; if the same data was only moved, write its new place"
     ):
-        lock.check_owner(tmp_path, {**config, "data": {"folder": "/b"}})
+        workdir.check_owner(tmp_path, {**config, "data": {"folder": "/b"}})
     with pytest.raises(ValueError, match=r"choose another --workdir$"):
-        lock.check_owner(tmp_path, {"data": {"folder": "/b"}, "model": {"beta": 2}})
+        workdir.check_owner(tmp_path, {"data": {"folder": "/b"}, "model": {"beta": 2}})

@@ -39,8 +39,6 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     del assignments
     workdir = command.require_workdir(values)
 
-    from cellfx import study
+    from cellfx.studies import run
 
-    study.run_stage(
-        workdir, "attack", {name: values[name].value for name in SETTINGS if values[name].value is not None}
-    )
+    run.run_stage(workdir, "attack", {name: values[name].value for name in SETTINGS if values[name].value is not None})

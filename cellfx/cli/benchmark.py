@@ -32,7 +32,7 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
 
     loaded = command.load_config(values, assignments, OPTIONAL_SECTIONS)
 
-    from cellfx import benchmark
+    from cellfx.runs import benchmark
 
     peer = Path(values.peer).expanduser() if values.peer else None
     benchmark.benchmark(loaded.values, Path(values.output).expanduser(), peer, values.rounds)

@@ -70,7 +70,7 @@ def read_fields(values: Mapping[str, Any], assignments: Iterable[tuple[str, str]
 
 
 def read_place(values: Mapping[str, Any], assignments: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Where the data of a finished run is now, as the command line says; see ``parts.moved``."""
+    """Where the data of a finished run is now, as the command line says; see ``runs.parts.moved``."""
     return read_fields(values, assignments).get("data", {})
 
 

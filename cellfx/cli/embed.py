@@ -30,7 +30,7 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     workdir = command.require_workdir(values)
     output = Path(values.output).expanduser() if values.output else workdir / "latents.parquet"
 
-    from cellfx import results
-    from cellfx.settings import read
+    from cellfx.files.workdir import read_config
+    from cellfx.runs import results
 
-    results.embed(workdir, output, split=values.split, place=config.read_place(read(workdir), assignments))
+    results.embed(workdir, output, split=values.split, place=config.read_place(read_config(workdir), assignments))

@@ -35,10 +35,10 @@ def _define(values: flags.FlagValues) -> None:
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     workdir = command.require_workdir(values)
 
-    from cellfx import repeats
-    from cellfx.settings import read
+    from cellfx.files.workdir import read_config
+    from cellfx.runs import repeats
 
-    given = config.read_fields(read(workdir), assignments)
+    given = config.read_fields(read_config(workdir), assignments)
     described = given.get("data", {})
     own = ("folder",) if values.folder else ("folder", "labels", "kept")
     place = {name: described.pop(name) for name in own if name in described}

@@ -37,11 +37,11 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
 
     loaded = command.load_config(values, assignments, OPTIONAL_SECTIONS)
     if values.filter is None:
-        from cellfx import experiment
+        from cellfx.runs import experiment
 
         experiment.prepare(loaded.values)
         return
-    from cellfx import filtering
+    from cellfx.runs import filtering
 
     output = Path(values.output).expanduser() if values.output else None
     filtering.apply(Path(values.filter).expanduser(), loaded.values, values.max_false_positive_rate, output)

@@ -25,11 +25,11 @@ def _define(values: flags.FlagValues) -> None:
 
 
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
-    from cellfx.profiling import OPTIONAL_SECTIONS
+    from cellfx.screens.run import OPTIONAL_SECTIONS
 
     loaded = command.load_config(values, assignments, OPTIONAL_SECTIONS)
     workdir = Path(values.workdir).expanduser() if values.workdir else Path("runs") / loaded.name
 
-    from cellfx import profiling
+    from cellfx.screens import run
 
-    profiling.run(loaded.values, workdir)
+    run.run(loaded.values, workdir)

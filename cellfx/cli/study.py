@@ -30,6 +30,6 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     loaded = command.load_config(values, assignments)
     workdir = Path(values.workdir).expanduser() if values.workdir else Path("runs") / loaded.name
 
-    from cellfx import study
+    from cellfx.studies import run
 
-    study.run(loaded.values, workdir, until=values.until)
+    run.run(loaded.values, workdir, until=values.until)

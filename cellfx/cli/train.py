@@ -30,6 +30,6 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     loaded = command.load_config(values, assignments, OPTIONAL_SECTIONS)
     workdir = Path(values.workdir).expanduser() if values.workdir else Path("runs") / loaded.name
 
-    from cellfx import repeats
+    from cellfx.runs import repeats
 
     repeats.run(loaded.values, workdir)

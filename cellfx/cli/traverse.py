@@ -25,7 +25,7 @@ def _define(values: flags.FlagValues) -> None:
 def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     workdir = command.require_workdir(values)
 
-    from cellfx import results
-    from cellfx.settings import read
+    from cellfx.files.workdir import read_config
+    from cellfx.runs import results
 
-    results.traverse(workdir, place=config.read_place(read(workdir), assignments))
+    results.traverse(workdir, place=config.read_place(read_config(workdir), assignments))

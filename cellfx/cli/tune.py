@@ -37,15 +37,15 @@ def _call(values: flags.FlagValues, assignments: list[tuple[str, str]]) -> None:
     workdir = Path(values.workdir).expanduser() if values.workdir else Path("runs") / f"tune_{loaded.name}"
     space = _space(values.config)
     if "head" in loaded.values and "device_count" not in os.environ.get("XLA_FLAGS", ""):
-        # One device for each core: heads need nothing of each other, and no core waits for another after each product.
+        # One device a core: heads need nothing of each other.
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
 
-    from cellfx import repeats, tuning
+    from cellfx.runs import repeats
+    from cellfx.studies import tuning
 
     if "head" not in loaded.values:
         repeats.check(loaded.values)
-    name = values.study or loaded.name
-    tuning.tune(loaded.values, space, values.config, assignments, workdir, values.storage, name)
+    tuning.tune(loaded.values, space, values.config, assignments, workdir, values.storage, values.study or loaded.name)
 
 
 def _space(spec: str) -> Callable[[Any], Mapping[str, Any]]:

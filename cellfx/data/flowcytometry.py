@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cellfx.annotations import Count, Folds, Number, Rate, Seed, Weight, checked
-from cellfx.data.cells import Cells, prepare_cells
-from cellfx.data.prepared import (
+from cellfx.checks import Count, Folds, Number, Rate, Seed, Weight, checked
+from cellfx.data.images.tables import read_kept
+from cellfx.data.prepared.cells import Cells, prepare_cells
+from cellfx.data.prepared.prepared import (
     Prepared,
     Summary,
     check_column,
@@ -25,7 +26,6 @@ from cellfx.data.prepared import (
     to_source,
 )
 from cellfx.data.source import Source
-from cellfx.data.tables import read_kept
 from cellfx.preprocess import cytometry
 
 MAX_FITTED_IMAGES = 4096

@@ -25,10 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cellfx.annotations import Number, Pixels, Seed, checked
-from cellfx.data import nucleus
-from cellfx.data.drawn import check_sizes, draw_split, example_seeds
-from cellfx.data.hashing import GOLDEN, mix, uniform
+from cellfx.checks import Number, Pixels, Seed, checked
+from cellfx.data.input.hashing import GOLDEN, mix, uniform
+from cellfx.data.simulated import nucleus
+from cellfx.data.simulated.drawn import check_sizes, draw_split, example_seeds
 from cellfx.data.source import Source, Split
 
 CLASS_NAMES = ("single", "clump", "debris", "out_of_focus", "empty")
@@ -65,7 +65,7 @@ def frames(
     seed: Seed = 0,
     kind_rates: Mapping[str, float] | None = None,
 ) -> Source:
-    """Draws the data set; what an example depends on is said in ``cellfx.data.drawn``.
+    """Draws the data set; what an example depends on is said in ``cellfx.data.simulated.drawn``.
 
     Args:
         num_train: frames to train on.

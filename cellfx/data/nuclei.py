@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from cellfx.annotations import Count, Folds, Number, Rate, Seed, Weight, checked
-from cellfx.data.folder import parse_names, scan
-from cellfx.data.intensity import check_intensity
-from cellfx.data.many_files import check_options
-from cellfx.data.noticed import of_constant, of_sizes
-from cellfx.data.pose import check_pose
-from cellfx.data.prepared import (
+from cellfx.checks import Count, Folds, Number, Rate, Seed, Weight, checked
+from cellfx.data.images.folder import parse_names, scan
+from cellfx.data.images.intensity import check_intensity
+from cellfx.data.images.many_files import check_options
+from cellfx.data.images.noticed import of_constant, of_sizes
+from cellfx.data.images.pose import check_pose
+from cellfx.data.prepared.prepared import (
     Prepared,
     Summary,
     check_column,
@@ -24,7 +24,7 @@ from cellfx.data.prepared import (
     test_split,
     to_source,
 )
-from cellfx.data.records import build_records, image_reader, notes
+from cellfx.data.prepared.records import build_records, image_reader, notes
 from cellfx.data.source import Source
 
 
@@ -55,7 +55,7 @@ def nuclei(
 
     Args:
         folder: holds one folder per class, each with PNG or TIFF files of 8 or 16 bits, or JPEG, BMP, GIF or WebP,
-            and any number of channels, the same for all (see ``cellfx.data.image_files``).
+            and any number of channels, the same for all (see ``cellfx.data.images.image_files``).
         image_size: H and W.
         metadata_regex: searched in every file name; each named group becomes a column ``Metadata_<Group>``.
         group: column whose values are kept together: no value, for instance no plate, is in two splits. It becomes
@@ -67,9 +67,9 @@ def nuclei(
         valid_rate: share of the other folds that validates.
         seed: of the choice of what validates, and of the order of streamed splits.
         balance: the classes whose images the folds shall share evenly; None counts all. Used with ``group`` only.
-        intensity: ``raw``, ``sqrt``, ``percentile`` or ``range`` (see ``cellfx.data.intensity``), whose limits are of
-            all images, also those that test: two numbers per channel, no labels.
-        pose: ``raw``, or ``upright`` to turn every cell (see ``cellfx.data.pose``).
+        intensity: ``raw``, ``sqrt``, ``percentile`` or ``range`` (see ``cellfx.data.images.intensity``), whose
+            limits are of all images, also those that test: two numbers per channel, no labels.
+        pose: ``raw``, or ``upright`` to turn every cell (see ``cellfx.data.images.pose``).
         on_error: ``raise``, or ``skip`` to leave out images that cannot be read; they are logged and counted.
         in_memory_gib: data larger than this many GiB is streamed from the prepared files.
         data_dir: where prepared data is kept; by default ``$CELLFX_CACHE/datasets`` if set, else that of TFDS.
@@ -162,7 +162,7 @@ def _prepare(
     listed = scan(folder, classes)
     columns = parse_names(listed.files, metadata_regex)
 
-    from cellfx.data.nuclei_builder import SPLIT, Nuclei, make_config  # imports TFDS, which takes a moment
+    from cellfx.data.prepared.nuclei_builder import SPLIT, Nuclei, make_config  # imports TFDS, which takes a moment
 
     config = make_config(listed, image_size, intensity, pose, metadata_regex, on_error)
     builder = build_records(Nuclei, config, listed.root, data_dir)

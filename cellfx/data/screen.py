@@ -14,8 +14,8 @@ a cell are normal, independent, and limited to a range that lies 3.75 standard d
 | noise | .015 | .0025 | .002 to .05 | batches, plates |
 
 and orientation_rad, 0 to pi, x_px and y_px, -2 to 2, uniform, or all of them 0 in the pose "upright", as
-``cellfx.data.pose`` makes photographed cells. What a well is shifted by, see ``cellfx.preprocess.plates``, is in units
-of these spreads and the same for all its cells:
+``cellfx.data.images.pose`` makes photographed cells. What a well is shifted by, see ``cellfx.preprocess.plates``, is in
+units of these spreads and the same for all its cells:
 
 - mechanisms and compounds have directions of their own among the first six factors;
 - batches and plates differ in the microscope: gain (brightness), focus (defocus_px) and noise, each by itself;
@@ -24,7 +24,7 @@ of these spreads and the same for all its cells:
 
 Cells of one plate depend on each other through it, and cells of one well through that, so that plates are what
 is split: of every batch, its last replicate plates are for tests, those before them for validation. Images are drawn as
-``cellfx.data.drawn`` says; where a compound lies and what it does follow from the seed and the design.
+``cellfx.data.simulated.drawn`` says; where a compound lies and what it does follow from the seed and the design.
 """
 
 import functools
@@ -37,22 +37,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
-from cellfx.annotations import Count, Number, Pixels, Seed, checked
-from cellfx.data import nucleus
-from cellfx.data.drawn import FIRST_INDEX, check_sizes, draw_split, example_seeds
-from cellfx.data.folder import nearest
-from cellfx.data.hashing import uniform
-from cellfx.data.pose import check_pose
+from cellfx.checks import Count, Number, Pixels, Seed, checked
+from cellfx.data.images.folder import nearest
+from cellfx.data.images.pose import check_pose
+from cellfx.data.input.hashing import uniform
+from cellfx.data.simulated import nucleus
+from cellfx.data.simulated.drawn import FIRST_INDEX, check_sizes, draw_split, example_seeds
 from cellfx.data.source import SPLITS, Source, Split
-from cellfx.preprocess.plates import (
-    CONTROL,
-    Design,
-    Directions,
-    Sizes,
-    draw_effects,
-    draw_plates,
-    mechanism_name,
-)
+from cellfx.preprocess.plates import CONTROL, Design, Directions, Sizes, draw_effects, draw_plates, mechanism_name
 
 VARIED = ("area_px", "eccentricity", "brightness", "texture", "neighbours", "defocus_px", "noise")
 """Factors that wells shift, in the order of the tables below."""

@@ -26,7 +26,7 @@ import pathlib
 
 import numpy as np
 
-from cellfx.annotations import Number, Seed, checked
+from cellfx.checks import Number, Seed, checked
 from cellfx.data.source import Source, Split
 
 CLASS_NAMES = ("square", "ellipse", "heart")

@@ -32,10 +32,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cellfx.annotations import Number, Pixels, Seed, checked
-from cellfx.data import nucleus
-from cellfx.data.drawn import check_sizes, draw_split, example_seeds
-from cellfx.data.hashing import uniform
+from cellfx.checks import Number, Pixels, Seed, checked
+from cellfx.data.input.hashing import uniform
+from cellfx.data.simulated import nucleus
+from cellfx.data.simulated.drawn import check_sizes, draw_split, example_seeds
 from cellfx.data.source import Source, Split
 
 CLASS_NAMES = ("interphase", "metaphase")
@@ -79,7 +79,7 @@ def synthetic(
     fixed: Mapping[str, float] | None = None,
     states: Sequence[str] = CLASS_NAMES,
 ) -> Source:
-    """Draws the data set; what an example depends on is said in ``cellfx.data.drawn``.
+    """Draws the data set; what an example depends on is said in ``cellfx.data.simulated.drawn``.
 
     Args:
         num_train: examples to train on.

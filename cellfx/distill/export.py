@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from cellfx.distill.evaluate import MAX_EXPONENT, SMALL, evaluate, numpy_evaluate
-from cellfx.distill.expression import Expression, variables
+from cellfx.distill.expressions.evaluate import MAX_EXPONENT, SMALL, evaluate, numpy_evaluate
+from cellfx.distill.expressions.expression import Expression, variables
 
 
 def to_sympy(expression: Expression, safe: bool = True) -> Any:

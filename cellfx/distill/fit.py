@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cellfx.distill import julia, operon_backend, pysr_backend
+from cellfx.distill.backends import julia, operon, pysr
+from cellfx.distill.backends.side_by_side import call_each
 from cellfx.distill.criteria import mean_loss
-from cellfx.distill.evaluate import numpy_evaluate
-from cellfx.distill.expression import Expression, complexity, num_nodes
+from cellfx.distill.expressions.evaluate import numpy_evaluate
+from cellfx.distill.expressions.expression import Expression, complexity, num_nodes
+from cellfx.distill.expressions.parse import parse
+from cellfx.distill.expressions.shorten import shape, shorten, unscale
+from cellfx.distill.expressions.simplify import simplify
 from cellfx.distill.front import MAX_NODES, Scored, choose, pareto
-from cellfx.distill.parse import parse
 from cellfx.distill.problem import Budget, Problem
 from cellfx.distill.refit import refit
-from cellfx.distill.shorten import shape, shorten, unscale
-from cellfx.distill.side_by_side import call_each
-from cellfx.distill.simplify import simplify
 
-BACKENDS = {"operon": operon_backend.search, "pysr": pysr_backend.search}
+BACKENDS = {"operon": operon.search, "pysr": pysr.search}
 NUM_WORKERS = 2
 
 _NUM_ROUNDS = 3

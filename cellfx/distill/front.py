@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellfx.distill.criteria import mean_loss
-from cellfx.distill.evaluate import numpy_evaluate
-from cellfx.distill.expression import Expression, complexity, from_json, num_nodes, to_infix, to_json
+from cellfx.distill.expressions.evaluate import numpy_evaluate
+from cellfx.distill.expressions.expression import Expression, complexity, from_json, num_nodes, to_infix, to_json
 
 MAX_NODES = 20
 

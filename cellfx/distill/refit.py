@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellfx.distill.criteria import check_targets, mean_loss
-from cellfx.distill.evaluate import numpy_evaluate
-from cellfx.distill.expression import Expression, constants, with_constants
-from cellfx.distill.program import Program, assemble, run
+from cellfx.distill.expressions.evaluate import numpy_evaluate
+from cellfx.distill.expressions.expression import Expression, constants, with_constants
+from cellfx.distill.expressions.program import Program, assemble, run
 
 HINGE_WIDTHS = (1.0, 0.05, 0.002)
 """Half the width of the parabola that rounds the hinge off, widest first."""

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from cellfx.distributions import normal_kl
+from cellfx.losses.distributions import normal_kl
 
 
 def kl_to_standard_normal(mean: jax.Array, logvar: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from cellfx.collectives import axis_size, gather
-from cellfx.distributions import normal_log_prob
+from cellfx.losses.distributions import normal_log_prob
 
 ESTIMATORS = ("weighted", "stratified")
 

@@ -8,7 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from cellfx.distributions import normal_log_prob
+from cellfx.losses.distributions import normal_log_prob
 
 
 def continuous_bound(codes: jax.Array, mean: jax.Array, logvar: jax.Array, half_width: float) -> jax.Array:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from cellfx.distributions import bernoulli_log_prob
+from cellfx.losses.distributions import bernoulli_log_prob
 
 LIKELIHOODS = ("normal", "bernoulli")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from cellfx.annotations import checked
+from cellfx.checks import checked
 from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.adversarial import annealed, call_fake, call_real, gradient_norm_penalty, slopes
 from cellfx.losses.mutual_information import categorical_bound, continuous_bound

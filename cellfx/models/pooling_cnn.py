@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cellfx.annotations import checked
+from cellfx.checks import checked
 from cellfx.losses.classification import class_weights, cross_entropy
 from cellfx.nn.batch_norm import BatchNorm
 from cellfx.nn.convolution import Conv

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from cellfx.annotations import Number, Weight, checked
+from cellfx.checks import Number, Weight, checked
 from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_to_standard_normal, warm_up
 from cellfx.losses.reconstruction import logit, reconstruction_loss

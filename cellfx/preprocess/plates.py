@@ -1,7 +1,7 @@
 """Screens with known effects: which wells of which plates get what, and how strong each effect on a well is.
 
-Written once for screens of profiles (``cellfx.profiles.simulated``) and of images (``cellfx.data.screen``). A well is
-shifted by a sum of independent parts,
+Written once for screens of profiles (``cellfx.profiles.tables.simulated``) and of images (``cellfx.data.screen``). A
+well is shifted by a sum of independent parts,
 
     mechanism x potency(dose) + compound x potency(dose) + batch + plate + place + typical variation
 

@@ -11,8 +11,9 @@ import pytest
 import tifffile
 
 import cellfx
-from cellfx import cli, lock, settings
+from cellfx import cli, settings
 from cellfx.cli import config
+from cellfx.files import workdir as lock
 
 CONFIG = """
 from ml_collections import ConfigDict

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from cellfx import cli, codes
+from cellfx import cli
 from cellfx.cli import tune
+from cellfx.heads import codes
 
 OTHER = """
 import runpy

@@ -9,8 +9,11 @@ import polars as pl
 import pytest
 import tifffile
 
-from cellfx import experiment, repeats, results, settings, study
+from cellfx import settings
 from cellfx.cli import config
+from cellfx.files.workdir import read_config
+from cellfx.runs import experiment, repeats, results
+from cellfx.studies import run
 
 FOLDER = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(str(path.relative_to(FOLDER.parent)) for path in FOLDER.rglob("[!_]*.py"))
@@ -65,7 +68,7 @@ def test_configs_are_found():
 def test_a_config_trains_and_reports_at_size_tiny(path, folders, own_cache, compiled_once, tmp_path):
     loaded, workdir = tiny(path, folders), tmp_path / "run"
     scores = repeats.run(loaded, workdir)
-    assert settings.read(workdir) == loaded
+    assert read_config(workdir) == loaded
     written = json.loads((workdir / "scores.json").read_text())
     assert written == json.loads(json.dumps(scores, default=float))
     assert (workdir / "report.html").stat().st_size > 10_000
@@ -124,9 +127,9 @@ def test_the_stages_of_a_study_take_their_settings(path, size):
     for section in loaded.values():
         if "train" in section:
             section["train"]["num_devices"] = 1  # four, as in these tests, do not divide every batch
-    stages = study.read_stages(loaded)
+    stages = run.read_stages(loaded)
     assert stages[-1].name == "report"
-    study.check(stages)
+    run.check(stages)
 
 
 def test_data_too_large_for_memory_trains_is_measured_and_embedded(cells, own_cache, compiled_once, tmp_path):

@@ -8,12 +8,16 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from cellfx import findings, parts, profiling, repeats, settings, study
-from cellfx.annotations import _alternatives, _bare
+from cellfx import settings
+from cellfx.checks import _alternatives, _bare
 from cellfx.cli import config
-from cellfx.profile_setting import Asked, Pictures
-from cellfx.profiles.scoring import Effort
-from cellfx.profiles.screen_rules import Columns
+from cellfx.findings import measure
+from cellfx.profiles.screen.rules import Columns
+from cellfx.profiles.screen.scoring import Effort
+from cellfx.runs import parts, repeats
+from cellfx.screens import run as profiling
+from cellfx.screens.setting import Asked, Pictures
+from cellfx.studies import run as study
 from cellfx.training.optimizers import adam
 
 FOLDER = Path(__file__).parents[2] / "configs"
@@ -72,7 +76,7 @@ def test_a_value_of_another_kind_is_refused_by_its_full_name(path):
         "model": settings.chosen("models", "model", loaded["model"])[0],
         "optim": adam,
         "train": parts.Training,
-        "probe": findings.Options,
+        "probe": measure.Options,
         "repeats": repeats.Repeats,
     }
     skipped = {"input": 1, "model": 1, "optim": 1}

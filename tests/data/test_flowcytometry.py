@@ -11,12 +11,13 @@ import pytest
 import tensorflow_datasets as tfds
 import tifffile
 
-from cellfx import experiment, findings, results, verdicts
 from cellfx.data.flowcytometry import flowcytometry, prepare, unsplit
-from cellfx.data.image_files import read_image
+from cellfx.data.images.image_files import read_image
 from cellfx.data.source import SPLITS, iterate
+from cellfx.findings import measure
 from cellfx.preprocess import cytometry
 from cellfx.preprocess.size import resize
+from cellfx.runs import experiment, results, verdicts
 
 NAMES = ("Bright Field", "PI", "side scatter")
 KINDS = ("brightfield", "fluorescence", "fluorescence")
@@ -610,16 +611,16 @@ def test_prepare_says_what_there_is(cells, data_dir, capsys):
 
 
 def test_other_images_are_normalised_as_those_of_the_run_were(cells, data_dir, tmp_path, monkeypatch):
-    """From ``experiment.run``, which keeps the normalisation, to ``results.evaluate`` of another folder."""
+    """From ``runs.experiment.run``, which keeps the normalisation, to ``runs.results.evaluate`` of another folder."""
     trained, judged = [], []
     monkeypatch.setattr(experiment, "train", lambda built, workdir: None)
-    found = findings.Found(*[None] * 3, scores={})
+    found = measure.Found(*[None] * 3, scores={})
     monkeypatch.setattr(experiment, "report", lambda run, workdir: trained.append(run) or found)
     experiment.run(_settings(cells, data_dir), tmp_path / "run")
     monkeypatch.setattr(cytometry, "fit", lambda *args, **kwargs: pytest.fail("fitted again"))
     monkeypatch.setattr(results, "restore", lambda *_: trained[0])
     monkeypatch.setattr(results, "measure", lambda run, max_images: judged.append(run.source) or found)
-    monkeypatch.setattr(findings, "summary", lambda scores: "")
+    monkeypatch.setattr(measure, "summary", lambda scores: "")
     monkeypatch.setattr(verdicts, "write", lambda *_: [])
     other = _write(tmp_path / "other", (("Mitosis", 3), ("G1", 2)), seed=5)
     results.evaluate(tmp_path / "run", other)
@@ -642,7 +643,7 @@ def test_other_images_are_normalised_as_those_of_the_run_were(cells, data_dir, t
 
 def test_classes_that_a_run_does_not_know_are_unlabelled_and_counted(cells, data_dir, tmp_path, monkeypatch, capsys):
     trained, judged = [], []
-    found = findings.Found(*[None] * 3, scores={})
+    found = measure.Found(*[None] * 3, scores={})
     monkeypatch.setattr(experiment, "train", lambda built, workdir: None)
     monkeypatch.setattr(experiment, "report", lambda run, workdir: trained.append(run) or found)
     settings = _settings(cells, data_dir)
@@ -650,7 +651,7 @@ def test_classes_that_a_run_does_not_know_are_unlabelled_and_counted(cells, data
     experiment.run(settings, tmp_path / "run")
     monkeypatch.setattr(results, "restore", lambda *_: trained[0])
     monkeypatch.setattr(results, "measure", lambda run, max_images: judged.append(run.source) or found)
-    monkeypatch.setattr(findings, "summary", lambda scores: "")
+    monkeypatch.setattr(measure, "summary", lambda scores: "")
     monkeypatch.setattr(verdicts, "write", lambda *_: [])
     other = _write(tmp_path / "other", (("Mitosis", 3), ("G1", 2), ("S", 4)), seed=5)
     assert results.evaluate(tmp_path / "run", other)["unknown_classes"] == {"S": 4}

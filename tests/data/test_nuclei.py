@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellfx.data.folder import scan
-from cellfx.data.image_files import fit, read_image
-from cellfx.data.intensity import rescale
+from cellfx.data.images.folder import scan
+from cellfx.data.images.image_files import fit, read_image
+from cellfx.data.images.intensity import rescale
+from cellfx.data.images.pose import adjust
 from cellfx.data.nuclei import nuclei, prepare, unsplit
-from cellfx.data.pose import adjust
 from cellfx.data.source import SPLITS, iterate
 
 REGEX = r"(?P<Plate>p\d)_(?P<Cell>\d+)"
@@ -271,7 +271,7 @@ def test_unwritable_place_is_named_and_nothing_is_kept(own, tmp_path):
 def test_killed_preparation_leaves_nothing_that_is_used_and_nothing_in_the_end(own, tmp_path):
     """The child dies without cleaning up, as under kill -9, with all records written but the folder not renamed."""
     script = (
-        "import os; from cellfx.data import nuclei_builder; from cellfx.data.nuclei import prepare; "
+        "import os; from cellfx.data.prepared import nuclei_builder; from cellfx.data.nuclei import prepare; "
         "nuclei_builder.Nuclei._check_classes = lambda self, counts: os._exit(9); "
         f"prepare({str(own)!r}, 8, data_dir={str(tmp_path / 'prepared')!r})"
     )
@@ -285,7 +285,7 @@ def test_killed_preparation_leaves_nothing_that_is_used_and_nothing_in_the_end(o
 
 def test_another_process_may_prepare_the_same_data(own, tmp_path, monkeypatch):
     """Both write to folders of their own; the one that comes second to rename its own takes the other's."""
-    import cellfx.data.nuclei_builder as nuclei_builder
+    import cellfx.data.prepared.nuclei_builder as nuclei_builder
 
     original = nuclei_builder.Nuclei._check_classes
 

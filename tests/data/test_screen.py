@@ -5,14 +5,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cellfx import profiling, repeats, results, settings
+from cellfx import settings
 from cellfx.cli import config
 from cellfx.data import screen as pictures
 from cellfx.data import synthetic
 from cellfx.data.source import SPLITS
 from cellfx.preprocess.plates import Sizes
-from cellfx.profiles import reading
-from cellfx.profiles.screen_rules import Columns
+from cellfx.profiles.screen.rules import Columns
+from cellfx.profiles.tables import reading
+from cellfx.runs import repeats, results
+from cellfx.screens import run
 
 NOTHING = dict.fromkeys(Sizes._fields, 0.0)
 SMALL = {"num_mechanisms": 2, "compounds_per_mechanism": 2, "plates_per_batch": 3, "num_controls": 6}
@@ -273,7 +275,7 @@ def test_images_become_features_profiles_and_scores(compiled_once, tmp_path):
     table = results.embed(tmp_path / "run", tmp_path / "run" / "latents.parquet")
     profiled = settings.to_dict(config.load("configs/profile_screen.py:tiny").values)
     profiled["profiles"]["path"] = str(table)
-    wells, controls = profiling.read_wells(profiled, Columns(**profiled["columns"]))
+    wells, controls = run.read_wells(profiled, Columns(**profiled["columns"]))
     assert wells.names == ("z000", "z001", "z002", "z003")
     assert set(wells.metadata["Metadata_Cell_Count"]) == {4}
     assert (len(controls.judged), controls.judged.sum()) == (6 * (8 + 8), 6 * 8)
@@ -281,7 +283,7 @@ def test_images_become_features_profiles_and_scores(compiled_once, tmp_path):
     first = {name: wells.metadata[name][-1] for name in ("Metadata_Plate", "Metadata_Well")}
     rows = cells.metadata.select(pl.all_horizontal(pl.col(n) == v for n, v in first.items())).to_series().to_numpy()
     np.testing.assert_allclose(wells.features[-1], cells.features[rows].mean(axis=0), rtol=1e-6)
-    scores = profiling.run(profiled, tmp_path / "profile")
+    scores = run.run(profiled, tmp_path / "profile")
     assert list(scores) == ["raw", "standardized by plate", "spherized"]
     treated = reading.read(tmp_path / "profile" / "profiles" / "raw" / "screen_consensus.parquet")
     assert set(treated.metadata["Metadata_Dose_um"]) == {10.0}

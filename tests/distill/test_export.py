@@ -12,11 +12,11 @@ from hypothesis import assume, given, settings
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import cross_val_score
 
-from cellfx.distill.evaluate import numpy_evaluate
 from cellfx.distill.export import FormulaClassifier, to_jax, to_sympy
-from cellfx.distill.expression import BINARY, UNARY, apply, from_json, to_json, variable
-from cellfx.distill.parse import parse
-from cellfx.distill.program import assemble, run
+from cellfx.distill.expressions.evaluate import numpy_evaluate
+from cellfx.distill.expressions.expression import BINARY, UNARY, apply, from_json, to_json, variable
+from cellfx.distill.expressions.parse import parse
+from cellfx.distill.expressions.program import assemble, run
 
 _SPEC = importlib.util.spec_from_file_location("expressions", Path(__file__).parents[1] / "reference/expressions.py")
 reference = importlib.util.module_from_spec(_SPEC)

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from cellfx.distill import fit as module
-from cellfx.distill import julia
+from cellfx.distill.backends import julia
+from cellfx.distill.backends.side_by_side import call_each
 from cellfx.distill.criteria import mean_loss
-from cellfx.distill.evaluate import numpy_evaluate
-from cellfx.distill.expression import complexity, num_nodes
+from cellfx.distill.expressions.evaluate import numpy_evaluate
+from cellfx.distill.expressions.expression import complexity, num_nodes
+from cellfx.distill.expressions.parse import parse
+from cellfx.distill.expressions.shorten import shape, shorten, unscale
 from cellfx.distill.fit import choose_backend, fit, fit_many, merge, polish, select
 from cellfx.distill.front import Scored
-from cellfx.distill.parse import parse
 from cellfx.distill.problem import Budget, problem
-from cellfx.distill.shorten import shape, shorten, unscale
-from cellfx.distill.side_by_side import call_each
 
 SMALL = Budget(population=60, generations=10, islands=1, max_size=12, max_rows=200, searches=1)
 

@@ -4,8 +4,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from cellfx.distill.expressions.parse import parse
 from cellfx.distill.front import Scored, choose, from_rows, pareto, score, to_rows
-from cellfx.distill.parse import parse
 
 
 def member(complexity, valid_loss, accuracy=0.5, nodes=None, text="z1"):

@@ -5,7 +5,7 @@ import resource
 import numpy as np
 import pytest
 
-from cellfx.distill.evaluate import numpy_evaluate
+from cellfx.distill.expressions.evaluate import numpy_evaluate
 from cellfx.distill.fit import fit, select
 from cellfx.distill.problem import problem
 

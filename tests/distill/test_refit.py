@@ -3,9 +3,9 @@ import pytest
 from scipy.optimize import linprog
 
 from cellfx.distill.criteria import mean_loss
-from cellfx.distill.evaluate import numpy_evaluate
-from cellfx.distill.expression import constants, with_constants
-from cellfx.distill.parse import parse
+from cellfx.distill.expressions.evaluate import numpy_evaluate
+from cellfx.distill.expressions.expression import constants, with_constants
+from cellfx.distill.expressions.parse import parse
 from cellfx.distill.refit import _fit, refit
 
 NAMES = ("z1", "z2", "z3", "z4")

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cellfx.analysis.translation import explained
+from cellfx.analysis.images.translation import explained
 from cellfx.losses.divergence import kl_between_normals, kl_to_standard_normal
 from cellfx.models.unet_vae import unet_vae
 from cellfx.nn.unet import ConditionalUNet, UNet

@@ -68,8 +68,8 @@ def forget_peak():
 
 def child(path, method, limit_gib, budget_mib):
     resource.setrlimit(resource.RLIMIT_DATA, (int(limit_gib * 2**30),) * 2)
-    from cellfx.profiles.aggregate import aggregate_lazily
-    from cellfx.profiles.reading import scan
+    from cellfx.profiles.tables.aggregate import aggregate_lazily
+    from cellfx.profiles.tables.reading import scan
 
     before, start = peak_gib(), time.perf_counter()
     wells = aggregate_lazily(scan(path), method=method, budget_bytes=budget_mib << 20)

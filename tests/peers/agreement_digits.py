@@ -1,4 +1,4 @@
-"""The largest difference that each test of ``cellfx.profile_agreement`` sees, beside what it allows and is claimed.
+"""The largest difference that each test of ``cellfx.screens.page.agreement`` sees, beside what it allows and claims.
 
     CELLFX_DATA=/data .venv/bin/python tests/peers/agreement_digits.py
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellfx.profile_agreement import AGREEMENTS
+from cellfx.screens.page.agreement import AGREEMENTS
 
 TESTS = Path(__file__).parents[1]
 

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import polars as pl
 
-from cellfx.profiles.scores import score
-from cellfx.profiles.table import Profiles
+from cellfx.profiles.screen.score import score
+from cellfx.profiles.tables.table import Profiles
 
 WELLS, COMPOUNDS, BATCHES = 9, 10, 8
 

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import polars as pl
 
-from cellfx.profiles.average_precision import average_precision
-from cellfx.profiles.table import Profiles
+from cellfx.profiles.scores.average_precision import average_precision
+from cellfx.profiles.tables.table import Profiles
 
 FEW = 12
 

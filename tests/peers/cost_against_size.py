@@ -16,11 +16,11 @@ from aggregate_memory import forget_peak, peak_gib
 from all_scores_time import screen as screen_with_controls
 from average_precision_speed import copairs_average_precision, screen, timed
 
-from cellfx.analysis.figures import to_png
-from cellfx.analysis.profile_charts import curves
-from cellfx.profiles.average_precision import average_precision
-from cellfx.profiles.scores import score
-from cellfx.settings import write_whole
+from cellfx.files.whole import write_whole
+from cellfx.profiles.scores.average_precision import average_precision
+from cellfx.profiles.screen.score import score
+from cellfx.report.charts.profiles import curves
+from cellfx.report.charts.style import to_png
 
 RULES = (["Metadata_Group"], [], [], ["Metadata_Group"])
 OURS, THEIRS, SCORES, MEMORY = "average precision", "the same in copairs 0.5.5", "all scores", "peak memory (GiB)"

@@ -20,9 +20,9 @@ import numpy as np
 
 jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
-from cellfx import codes, heads  # noqa: E402 after the number of devices
-from cellfx.head_program import head_trainer  # noqa: E402
-from cellfx.head_setting import Setting  # noqa: E402
+from cellfx.heads import codes, heads  # noqa: E402 after the number of devices
+from cellfx.heads.program import head_trainer  # noqa: E402
+from cellfx.heads.setting import Setting  # noqa: E402
 from cellfx.training import many  # noqa: E402
 
 NUM_TRIALS, NUM_SEEDS, NUM_EPOCHS = 40, 5, 40

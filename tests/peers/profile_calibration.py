@@ -23,12 +23,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from cellfx import profile_scores
-from cellfx.profile_setting import Asked
-from cellfx.profiles.scores import score
-from cellfx.profiles.scoring import Effort, Scores
-from cellfx.profiles.screen_rules import Columns
-from cellfx.profiles.table import Profiles
+from cellfx.profiles.screen.rules import Columns
+from cellfx.profiles.screen.score import score
+from cellfx.profiles.screen.scoring import Effort, Scores
+from cellfx.profiles.tables.table import Profiles
+from cellfx.screens import scores
+from cellfx.screens.setting import Asked
 
 EFFORT = Effort((1, 5), (0.98,), num_permutations=99, num_resamples=200, num_mp_permutations=99, null_size=999)
 COLUMNS = Columns(("Metadata_Compound",), "Metadata_Compound", "Metadata_MOA", batch="Metadata_Batch")
@@ -149,9 +149,9 @@ def batch_p_values(setting: Setting, seed: int) -> dict[str, list[float]]:
 
 def _against_controls(profiles: Profiles, controls: np.ndarray) -> dict[str, list[float]]:
     """Of replicates against the controls of their plate."""
-    made = profile_scores.Variant("", profiles, controls, profiles)
+    made = scores.Variant("", profiles, controls, profiles)
     try:
-        _, found, _ = profile_scores.replicates(made, COLUMNS, Asked(KERNEL, effort=EFFORT))
+        _, found, _ = scores.replicates(made, COLUMNS, Asked(KERNEL, effort=EFFORT))
     except ValueError:
         return {}
     return {name: [one["p_value"]] for name, one in found.items()}
@@ -188,8 +188,8 @@ def estimates(setting: Setting, seed: int) -> dict[str, tuple[float, float, floa
     known = {name: (*interval, tables.get(name)) for name, interval in found.intervals.items()}
     if setting.plates == 1 and set(setting.wells) == {1}:
         return known
-    made = profile_scores.Variant("", profiles, controls, profiles)
-    _, published, _ = profile_scores.replicates(made, COLUMNS, Asked(KERNEL, effort=EFFORT))
+    made = scores.Variant("", profiles, controls, profiles)
+    _, published, _ = scores.replicates(made, COLUMNS, Asked(KERNEL, effort=EFFORT))
     return known | {name: (one["value"], *one["interval"], None) for name, one in published.items()}
 
 

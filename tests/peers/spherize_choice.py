@@ -28,12 +28,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from cellfx import profile_controls
-from cellfx.profiles import control_directions, reading, spherize
-from cellfx.profiles.average_precision import average_precision
-from cellfx.profiles.fitted import assign
-from cellfx.profiles.mean_average_precision import mean_average_precision
-from cellfx.profiles.table import Profiles, groups, take, take_features
+from cellfx.profiles.scores.average_precision import average_precision
+from cellfx.profiles.scores.mean_average_precision import mean_average_precision
+from cellfx.profiles.steps import control_directions, spherize
+from cellfx.profiles.steps.fitted import assign
+from cellfx.profiles.tables import reading
+from cellfx.profiles.tables.table import Profiles, groups, take, take_features
+from cellfx.screens import controls as profile_controls
 
 PLATE = "Metadata_Plate"
 PLAIN = "standardised, not spherized"

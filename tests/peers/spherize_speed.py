@@ -13,7 +13,7 @@ import polars as pl
 from aggregate_memory import forget_peak, peak_gib
 from average_precision_speed import screen, timed
 
-from cellfx.profiles import spherize
+from cellfx.profiles.steps import spherize
 
 
 def ours(profiles):

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cellfx.profiles.table import Profiles
+from cellfx.profiles.tables.table import Profiles
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cellfx.profiles.table import Profiles
+from cellfx.profiles.tables.table import Profiles
 
 
 def reference(name):

@@ -1,0 +1,1 @@
+"""How far an image must change before a classifier changes its mind."""

@@ -1,0 +1,1 @@
+"""Searches for formulas, each of which returns formulas as text, and what they need to run."""

@@ -1,0 +1,1 @@
+"""Formulas as trees: read, evaluated, simplified, measured and written down."""

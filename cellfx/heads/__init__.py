@@ -1,0 +1,1 @@
+"""Many small classifiers on cached latents, trained at once."""

@@ -1,0 +1,1 @@
+"""What chance would give: resampling, exchanged labels, random rankings and corrections for many tests."""

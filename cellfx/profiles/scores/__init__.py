@@ -1,0 +1,1 @@
+"""Scores of profiles, one a file. Each looks at similarities and rules, none at a whole screen."""

@@ -1,0 +1,1 @@
+"""Figures by subject, drawn in one style from arrays."""

@@ -1,0 +1,1 @@
+"""The page of bin/profile: tables, curves and pictures that compare variants."""

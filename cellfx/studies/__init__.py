@@ -1,0 +1,1 @@
+"""Named stages that are run once, and searches for hyperparameters."""
