@@ -93,7 +93,9 @@ def _contender(built: experiment.Experiment, settings: Config, pipeline: str) ->
     training, axis_name = built.training, built.spec.axis_name
     options = {k: v for k, v in settings["input"].items() if k != "pipeline"}
     options |= {"steps_per_call": training.steps_per_call, "seed": training.seed, "axis_name": axis_name}
-    feed = named("data", "input", {"pipeline": pipeline, **options}, built.source.splits["train"], name_key="pipeline")
+    feed = named(
+        "data.input", "input", {"pipeline": pipeline, **options}, built.source.splits["train"], name_key="pipeline"
+    )
     resident = parallel.place(feed.resident, built.devices)
     program = parallel.mapped(built.step, feed.read, training.steps_per_call, built.devices, axis_name)
     state = create_state(built.model, built.optimizers, jax.random.key(training.seed))

@@ -164,7 +164,7 @@ def make_model(section: Mapping[str, Any], spec: Spec) -> Model:
 
 def check_feed(section: Mapping[str, Any]) -> None:
     """Raises a ValueError for a wrong key or value of a config's section ``input``."""
-    factory, settings = chosen("data", "input", section, "pipeline")
+    factory, settings = chosen("data.input", "input", section, "pipeline")
     check_call(factory, "input", settings, 1, FEED)
 
 
@@ -172,7 +172,7 @@ def make_feed(source: Source, section: Mapping[str, Any], training: Training, ax
     """Training batches as a config's section ``input`` says."""
     values = {"steps_per_call": training.steps_per_call, "seed": training.seed, "axis_name": axis_name}
     derived = {name: Derived(value, FEED[name]) for name, value in values.items()}
-    return named("data", "input", section, source.splits["train"], name_key="pipeline", derived=derived)
+    return named("data.input", "input", section, source.splits["train"], name_key="pipeline", derived=derived)
 
 
 def make_optimizers(

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import cellfx
-from cellfx import cli
+from cellfx import cli, runs
 
 ROOT = Path(__file__).resolve().parents[2]
 BINS = sorted(file.name for file in (ROOT / "bin").iterdir() if file.suffix == "" and file.is_file())
@@ -30,8 +29,8 @@ def calls(monkeypatch):
         "benchmark": ("benchmark",),
     }.items():
         fake = types.SimpleNamespace(**{name: recording(name) for name in names})
-        monkeypatch.setitem(sys.modules, f"cellfx.{module}", fake)
-        monkeypatch.setattr(cellfx, module, fake, raising=False)
+        monkeypatch.setitem(sys.modules, f"cellfx.runs.{module}", fake)
+        monkeypatch.setattr(runs, module, fake, raising=False)
     return record
 
 

@@ -28,9 +28,9 @@ def test_nothing_global_changes_and_pyplot_stays_out():
     assert dict(matplotlib.rcParams) == before
     code = (
         "import sys, numpy as np, cellfx.report.charts.latents\n"
-        "from cellfx.analysis import figures\n"
+        "from cellfx.report.charts import style\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "figures.to_png(figures.samples(np.zeros((3, 8, 8, 1))))\n"
+        "style.to_png(style.samples(np.zeros((3, 8, 8, 1))))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
