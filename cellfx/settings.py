@@ -99,9 +99,8 @@ def factory_of(package: str, section: str, settings: Mapping[str, Any], name_key
     """
     check_section(section, settings)
     if name_key not in settings:
-        raise UserError(
-            f"config section {section} has no {name_key}; expected the name of one of cellfx/{package.replace('.', '/')}"
-        )
+        folder = f"cellfx/{package.replace('.', '/')}"
+        raise UserError(f"config section {section} has no {name_key}; expected the name of one of {folder}")
     name = settings[name_key]
     spec = importlib.util.find_spec(f"cellfx.{package}.{name}") if str(name).isidentifier() else None
     factory = getattr(importlib.import_module(f"cellfx.{package}.{name}"), name, None) if spec else None
