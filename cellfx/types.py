@@ -1,7 +1,8 @@
 """The contract every part of cellfx agrees on.
 
 Letters used in shapes everywhere: B batch, H W C image height, width and channels, L latents, K classes, F factors,
-N rows, D features. Images ``x`` are (B, H, W, C) float32 in [0, 1]; latents ``z`` are (B, L).
+N rows, D features. Examples ``x`` are images (B, H, W, C), float32 in [0, 1], or vectors (B, D); latents ``z`` are
+(B, L).
 """
 
 from collections.abc import Callable, Mapping
@@ -14,23 +15,23 @@ PyTree = Any
 Metrics = dict[str, jax.Array]
 
 Batch = Mapping[str, jax.Array]
-BATCH_KEYS = ("image", "label", "mask", "factors", "expression", "group")
-"""All keys a batch may have: image (B, H, W, C); label (B,) int32; mask (B,), 1 real and 0 padding; factors (B, F);
-expression (B, D); group (B,) int32, for instance the plate."""
+BATCH_KEYS = ("x", "label", "mask", "factors", "group")
+"""All keys a batch may have: x (B, H, W, C) of images or (B, D) of vectors; label (B,) int32; mask (B,), 1 real and 0
+padding; factors (B, F); group (B,) int32, for instance the plate."""
 
 
 class Spec(NamedTuple):
     """What a model must know about data and devices; no hyperparameters.
 
     Attributes:
-        image_shape: (H, W, C).
+        shape: of an example, (H, W, C) of images, (D,) of vectors.
         num_classes: K, 0 where the data has no labels.
         num_examples: N of the training split; the total correlation needs it.
         axis_name: device axis that the step is mapped over, None outside a mapped program.
         class_counts: (K,) examples of each class in the training split; empty where the labels are not in memory.
     """
 
-    image_shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     num_classes: int
     num_examples: int
     axis_name: str | None = None

@@ -89,7 +89,7 @@ def frames(
     shares = kind_shares(KIND_RATES if kind_rates is None else kind_rates)
     return Source(
         name="frames",
-        image_shape=(image_size, image_size, 1),
+        shape=(image_size, image_size, 1),
         splits={name: _split(name, size, image_size, seed, shares) for name, size in sizes.items()},
         class_names=CLASS_NAMES,
     )
@@ -150,7 +150,7 @@ def _split(name: str, size: int, image_size: int, seed: int, shares: np.ndarray)
     numbers, images, kinds = draw_split(block, name, size, seed)
     return Split(
         num_examples=size,
-        arrays={"image": images, "label": kinds},
+        arrays={"x": images, "label": kinds},
         metadata={"Metadata_Index": numbers, "Metadata_Kind": np.array(CLASS_NAMES)[kinds]},
     )
 

@@ -137,7 +137,7 @@ def screen(
     check_sizes({name: (part.stop - part.start) * cells_per_well for name, part in rows.items()})
     return Source(
         name="screen",
-        image_shape=(image_size, image_size, 1),
+        shape=(image_size, image_size, 1),
         splits={name: _split(name, wells, part, cells_per_well, image_size, pose, seed) for name, part in rows.items()},
         class_names=(CONTROL, *map(mechanism_name, range(num_mechanisms))),
         factor_names=FACTOR_NAMES,
@@ -201,7 +201,7 @@ def _split(name: str, wells: _Wells, rows: slice, cells_per_well: int, image_siz
     columns = {column: np.repeat(values[rows], cells_per_well) for column, values in wells.metadata.items()}
     return Split(
         num_examples=size,
-        arrays={"image": images, "label": np.repeat(wells.label[rows], cells_per_well), "factors": factors},
+        arrays={"x": images, "label": np.repeat(wells.label[rows], cells_per_well), "factors": factors},
         metadata={"Metadata_Index": numbers, **columns},
     )
 

@@ -13,7 +13,7 @@ class Split(NamedTuple):
 
     Attributes:
         num_examples: N.
-        arrays: batch key -> (N, ...) array: image (N, H, W, C) uint8 or uint16, and where the data has them label
+        arrays: batch key -> (N, ...) array: x (N, H, W, C) uint8 or uint16, and where the data has them label
             (N,) int32, factors (N, F) float32, group (N,) int32. None where the data is only streamed.
         examples: () -> tf.data.Dataset of single examples with the same keys, always in the same order, which is
             also that of the metadata; mixed, because training shuffles only within a buffer. None where the arrays
@@ -34,7 +34,7 @@ class Source(NamedTuple):
 
     Attributes:
         name: what it is called in reports.
-        image_shape: (H, W, C) of every image.
+        shape: of every example, (H, W, C) of images, (D,) of vectors.
         splits: split by name, of ``SPLITS``; no example, and where groups matter no group, is in two of them.
         class_names: K names; the label is an index into them.
         factor_names: F names; empty where the generating factors are unknown.
@@ -45,7 +45,7 @@ class Source(NamedTuple):
     """
 
     name: str
-    image_shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     splits: Mapping[str, Split]
     class_names: tuple[str, ...] = ()
     factor_names: tuple[str, ...] = ()
@@ -151,7 +151,7 @@ def _stored_batches(split: Split, batch_size: int) -> Iterator[dict[str, np.ndar
 
 
 def _pad(rows: dict[str, np.ndarray], batch_size: int) -> dict[str, np.ndarray]:
-    count = len(rows["image"])
+    count = len(rows["x"])
     padded = {
         name: np.concatenate([array, np.zeros((batch_size - count, *array.shape[1:]), array.dtype)])
         for name, array in rows.items()

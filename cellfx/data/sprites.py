@@ -81,7 +81,7 @@ def sprites(
     parts = {name: order[end - size : end] for (name, size), end in zip(sizes.items(), ends, strict=True)}
     return Source(
         name="sprites",
-        image_shape=(IMAGE_SIZE, IMAGE_SIZE, 1),
+        shape=(IMAGE_SIZE, IMAGE_SIZE, 1),
         splits={name: _split(parts[name]) for name in ("train", "valid", "test")},
         class_names=CLASS_NAMES,
         factor_names=FACTOR_NAMES,
@@ -137,7 +137,7 @@ def _split(indices: np.ndarray) -> Split:
     return Split(
         num_examples=len(indices),
         arrays={
-            "image": render(factors),
+            "x": render(factors),
             "label": factors[:, 0].astype(np.int32),
             "factors": factor_values(factors),
         },

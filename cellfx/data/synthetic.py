@@ -106,7 +106,7 @@ def synthetic(
     held, proposed = _held(fixed or {}), _proposed(states)
     return Source(
         name="synthetic",
-        image_shape=(image_size, image_size, 1),
+        shape=(image_size, image_size, 1),
         splits={name: _split(name, size, image_size, seed, held, proposed) for name, size in sizes.items()},
         class_names=CLASS_NAMES,
         factor_names=FACTOR_NAMES,
@@ -183,7 +183,7 @@ def _split(name: str, size: int, image_size: int, seed: int, held: _Held, propos
     labels = (law(factors) > 0).astype(np.int32)
     return Split(
         num_examples=size,
-        arrays={"image": images, "label": labels, "factors": factors},
+        arrays={"x": images, "label": labels, "factors": factors},
         metadata={"Metadata_Index": numbers, "Metadata_State": np.array(CLASS_NAMES)[labels]},
     )
 

@@ -38,13 +38,13 @@ def judge_translation(subject: Subject, images: np.ndarray) -> Translated:
     comparison, labels = Comparison(), []
     for batch in batches(judged_split(source, subject.max_images)):
         real = batch["mask"] > 0
-        predicted = np.asarray(subject.translate(batch["image"]))[real]
-        comparison.add(batch["image"][real][..., -predicted.shape[-1] :], predicted)
+        predicted = np.asarray(subject.translate(batch["x"]))[real]
+        comparison.add(batch["x"][real][..., -predicted.shape[-1] :], predicted)
         labels.append(batch["label"][real] if "label" in batch and source.class_names else np.zeros(0, np.int32))
     label = np.concatenate(labels) if len(labels[0]) else None
     shown = np.asarray(subject.translate(images))
     found = comparison.result(label, len(source.class_names) if label is not None else 0)
-    names = source.channel_names or tuple(f"channel {number + 1}" for number in range(source.image_shape[2]))
+    names = source.channel_names or tuple(f"channel {number + 1}" for number in range(source.shape[2]))
     inputs = len(names) - shown.shape[-1]
     scores = {
         "judged_on": judged_name(source),

@@ -128,7 +128,7 @@ def _judged(
     told, labels, num_views, known = [], [], 0, False
     for batch in batches(judged_split(subject.source, subject.max_images)):
         real = batch["mask"] > 0
-        views = _views(batch["image"], symmetries)
+        views = _views(batch["x"], symmetries)
         num_views = len(views)
         told.append(tell(views)[real])
         label = batch["label"][real] if "label" in batch else np.full(int(real.sum()), -1)
@@ -182,7 +182,7 @@ def _learnt(
         for batch in batches(split):
             wanted = (label_of[batch["label"]] >= 0) & (batch["mask"] > 0)
             if wanted.any():
-                views = _views(batch["image"], symmetries)
+                views = _views(batch["x"], symmetries)
                 codes.append(np.stack([np.asarray(subject.encode(view)[0])[wanted] for view in views]))
                 labels.append(label_of[batch["label"]][wanted])
     if not codes:
@@ -202,7 +202,7 @@ def _some_of(split: Split, label_of: np.ndarray, count: int, seed: int) -> Split
         turn[labels == label] = np.arange(np.sum(labels == label))
     wanted = np.flatnonzero(labels >= 0)
     rows = np.sort(order[wanted[np.argsort(turn[wanted], kind="stable")[:count]]])
-    return Split(len(rows), {key: split.arrays[key][rows] for key in ("image", "label")})
+    return Split(len(rows), {key: split.arrays[key][rows] for key in ("x", "label")})
 
 
 def check_classes(classes: Mapping[str, Sequence[str]], known: Sequence[str]) -> None:

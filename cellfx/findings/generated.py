@@ -43,8 +43,8 @@ def judge_generated(subject: Subject, seed: int) -> dict[str, Any] | None:
     test, train = judged_split(subject.source), subject.source.splits["train"]
     if test.arrays is None or train.arrays is None:
         return None
-    real = test.arrays["image"]
-    known = train.arrays["image"][:MAX_IMAGES]
+    real = test.arrays["x"]
+    known = train.arrays["x"][:MAX_IMAGES]
     drawn = _stored(draw(subject.sample, len(known) + len(real), seed), real.dtype)
     learnt, judged = drawn[: len(known)], drawn[len(known) :]
     near = leakage(*(to_float(some).reshape(len(some), -1) for some in (known, judged, real)))
@@ -82,7 +82,7 @@ def real_or_fake(
     label = np.repeat(np.array([1, 0], np.int32), [len(real_train), len(fake_train)])
     model = pooling_cnn(Spec(image.shape[1:], 2, len(image)), **CLASSIFIER)
     batch_size = min(BATCH_SIZE, len(image))
-    feed = device(Split(len(image), {"image": image, "label": label}), batch_size, STEPS_PER_CALL, seed)
+    feed = device(Split(len(image), {"x": image, "label": label}), batch_size, STEPS_PER_CALL, seed)
     num_steps = EPOCHS * feed.steps_per_epoch
     optimizers = {player: adam(num_steps, 1e-3, decay="cosine") for player in model.losses}
     devices = jax.local_devices()[:1]

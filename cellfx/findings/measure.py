@@ -202,16 +202,16 @@ def _shown(source: Source, split: Split, classes: Mapping[str, Sequence[str]] | 
 
 def _images(split: Split, rows: np.ndarray) -> np.ndarray:
     if split.arrays is not None:
-        return to_float(split.arrays["image"][rows])
-    return next(batches(split))["image"][: min(len(rows), split.num_examples)]
+        return to_float(split.arrays["x"][rows])
+    return next(batches(split))["x"][: min(len(rows), split.num_examples)]
 
 
 def _squared_errors(subject: Subject, split: Split) -> np.ndarray:
     """Mean squared error per pixel of every image, (N,) float64."""
     errors = []
     for batch in batches(split):
-        decoded = np.asarray(subject.decode(subject.encode(batch["image"])[0]))
-        some = np.mean(np.square(decoded - batch["image"]), axis=(1, 2, 3), dtype=np.float64)
+        decoded = np.asarray(subject.decode(subject.encode(batch["x"])[0]))
+        some = np.mean(np.square(decoded - batch["x"]), axis=(1, 2, 3), dtype=np.float64)
         errors.append(some[batch["mask"] > 0])
     return np.concatenate(errors)
 
@@ -235,7 +235,7 @@ def _disentanglement(
         "SAP": {"score": sap.score, "protocol": sap.protocol},
     }
     if split.arrays is not None:
-        sample, count = _sampler(split.arrays["image"][: len(mean)], factors)
+        sample, count = _sampler(split.arrays["x"][: len(mean)], factors)
         voted = factor_vae(subject.encode, sample, count, mean, num_votes=factor_votes, seed=seed)
         protocol = {**voted.protocol, "images": "those of the split that share a factor's value, or its tenth"}
         scores["FactorVAE"] = {"score": voted.score, "protocol": protocol}

@@ -112,16 +112,16 @@ def some(split: Split, rows: np.ndarray) -> Split:
     """Examples of a split in memory; rows (n,) int, or (N,) bool."""
     arrays = {key: array[rows] for key, array in split.arrays.items()}
     metadata = {column: values[rows] for column, values in split.metadata.items()}
-    return Split(len(arrays["image"]), arrays, metadata=metadata)
+    return Split(len(arrays["x"]), arrays, metadata=metadata)
 
 
 def batches(split: Split, count: int | None = None) -> Iterator[dict[str, np.ndarray]]:
     """A split, or about its first ``count`` examples, in order, in padded batches with images in [0, 1]."""
     num_batches = None if count is None else -(-count // BATCH_SIZE)
     for batch in itertools.islice(iterate(split, BATCH_SIZE), num_batches):
-        yield {**batch, "image": to_float(batch["image"])}
+        yield {**batch, "x": to_float(batch["x"])}
 
 
 def over(function: Predict, split: Split) -> np.ndarray:
     """What a function of images x (B, H, W, C) gives, (B, ...), for every image of a split in order: (N, ...)."""
-    return np.concatenate([np.asarray(function(batch["image"]))[batch["mask"] > 0] for batch in batches(split)])
+    return np.concatenate([np.asarray(function(batch["x"]))[batch["mask"] > 0] for batch in batches(split)])

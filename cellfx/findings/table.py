@@ -125,7 +125,7 @@ def table(source: Source, encode: Encode, splits: Mapping[str, Split]) -> Iterat
 def _encoded(name: str, split: Split, source: Source, encode: Encode) -> Iterator[Rows]:
     start = 0
     for batch in iterate(split, BATCH_SIZE):
-        latents = np.asarray(encode(to_float(batch["image"]))[0], np.float32)
+        latents = np.asarray(encode(to_float(batch["x"]))[0], np.float32)
         real = batch["mask"] > 0
         place = np.arange(start, start + int(real.sum()))
         start += len(place)

@@ -87,12 +87,12 @@ def cnn(
     weights = class_weights(spec.class_counts, spec.num_classes) if balanced else (1.0,) * spec.num_classes
 
     def init(key: Key) -> tuple[dict[str, PyTree], PyTree]:
-        variables = module.init(key, jnp.zeros((1, *spec.image_shape)))
+        variables = module.init(key, jnp.zeros((1, *spec.shape)))
         return {PLAYER: variables["params"]}, variables["batch_stats"]
 
     def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
         variables = {"params": params[PLAYER], "batch_stats": extra}
-        logits, new = module.apply(variables, batch["image"], batch["mask"], key, mutable=["batch_stats"])
+        logits, new = module.apply(variables, batch["x"], batch["mask"], key, mutable=["batch_stats"])
         value, metrics = cross_entropy(logits, batch, weights, spec.axis_name)
         return value, (metrics, new["batch_stats"])
 
@@ -100,7 +100,7 @@ def cnn(
         return module.apply({"params": params[PLAYER], "batch_stats": extra}, x).astype(jnp.float32)
 
     def eval_loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        value, metrics = cross_entropy(predict(params, extra, batch["image"]), batch, weights, spec.axis_name)
+        value, metrics = cross_entropy(predict(params, extra, batch["x"]), batch, weights, spec.axis_name)
         return value, (metrics, extra)
 
     losses: dict[str, LossFn] = {PLAYER: loss}

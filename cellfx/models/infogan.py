@@ -82,7 +82,7 @@ def infogan(
     weights = _Weights(information, gamma, gamma_end, anneal_steps, instance_noise)
     _check_ranges(weights, dropout=dropout, momentum=momentum)
     axis_name = spec.axis_name
-    outwards = Outwards(tuple(filters), spec.image_shape, momentum, axis_name, logit(background))
+    outwards = Outwards(tuple(filters), spec.shape, momentum, axis_name, logit(background))
     reader = Discriminator(tuple(filters), latents, tuple(categories), dropout, momentum, axis_name)
     networks = Networks(outwards, reader, noise, tuple(grain) if grain else None, one_length)
 
@@ -110,7 +110,7 @@ def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | 
     def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
         keys, mask, seen = jax.random.split(key, 5), batch["mask"], batch["mask"] if training else None
         drawn = networks.draw(keys[0], len(mask), axis_name)
-        fake, _ = networks.generate(params, extra, drawn.joined().astype(batch["image"].dtype), seen, drawn.grain)
+        fake, _ = networks.generate(params, extra, drawn.joined().astype(batch["x"].dtype), seen, drawn.grain)
 
         def look(x: jax.Array, noise_key: Key, drop_key: Key, is_real: bool) -> tuple[Reading, PyTree, jax.Array]:
             """The reading of images, new statistics, and the penalty (B,), from one pass."""
@@ -125,7 +125,7 @@ def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | 
             gradient, (reading, new) = slopes(critic, x, mask)
             return reading, new, gradient_norm_penalty(reading.logits, gradient.astype(jnp.float32), is_real)
 
-        of_real, new, real_penalty = look(batch["image"], keys[1], keys[3], True)
+        of_real, new, real_penalty = look(batch["x"], keys[1], keys[3], True)
         of_fake, _, fake_penalty = look(fake, keys[2], keys[4], False)
         terms = {
             "real_loss": batch_mean(call_real(of_real.logits), mask, axis_name),
@@ -146,7 +146,7 @@ def _generator_loss(networks: Networks, weights: _Weights, axis_name: str | None
     def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
         keys, mask, seen = jax.random.split(key, 5), batch["mask"], batch["mask"] if training else None
         drawn = networks.draw(keys[0], len(mask), axis_name)
-        fake, new = networks.generate(params, extra, drawn.joined().astype(batch["image"].dtype), seen, drawn.grain)
+        fake, new = networks.generate(params, extra, drawn.joined().astype(batch["x"].dtype), seen, drawn.grain)
         shown = _blurred(fake, keys[1], weights, step, axis_name, training)
         reading, _ = networks.read(params, extra, shown, seen, keys[2] if training else None)
         terms = {
@@ -203,7 +203,7 @@ def _check(
             f"no camera: got model.grain={grain}, expected two numbers of 0 or more, the deviation of noise in "
             "darkness and what full light adds; correct it"
         )
-    check_filters(filters, spec.image_shape)
+    check_filters(filters, spec.shape)
 
 
 def _check_ranges(weights: _Weights, **rates: float) -> None:

@@ -91,12 +91,12 @@ def pooling_cnn(
     weights = class_weights(spec.class_counts, spec.num_classes, balanced) if balanced else (1.0,) * spec.num_classes
 
     def init(key: Key) -> tuple[dict[str, PyTree], PyTree]:
-        variables = module.init(key, jnp.zeros((1, *spec.image_shape)))
+        variables = module.init(key, jnp.zeros((1, *spec.shape)))
         return {PLAYER: variables.pop("params")}, variables
 
     def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
         variables = {"params": params[PLAYER], **extra}
-        (logits, _), new = module.apply(variables, batch["image"], batch["mask"], key, mutable=list(extra))
+        (logits, _), new = module.apply(variables, batch["x"], batch["mask"], key, mutable=list(extra))
         value, metrics = cross_entropy(logits, batch, weights, spec.axis_name)
         return value, (metrics, {**extra, **new})
 
@@ -105,7 +105,7 @@ def pooling_cnn(
         return logits.astype(jnp.float32), hidden.astype(jnp.float32)
 
     def eval_loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        value, metrics = cross_entropy(applied(params, extra, batch["image"])[0], batch, weights, spec.axis_name)
+        value, metrics = cross_entropy(applied(params, extra, batch["x"])[0], batch, weights, spec.axis_name)
         return value, (metrics, extra)
 
     return Model(
@@ -122,11 +122,11 @@ def _check(spec: Spec, filters: Sequence[int], hidden: int, dropout: float) -> N
         raise ValueError(
             f"nothing to tell apart: got data of {spec.num_classes} classes, expected 2 or more; change section data"
         )
-    smallest = min(spec.image_shape[:2])
+    smallest = min(spec.shape[:2])
     if not filters or min([*filters, hidden]) < 1 or smallest < 2 ** len(filters):
         raise ValueError(
             f"layers do not suit the images: got filters {tuple(filters)} and {hidden} hidden units for images of "
-            f"{spec.image_shape[0]} x {spec.image_shape[1]}, expected 1 to {smallest.bit_length() - 1} convolutions, "
+            f"{spec.shape[0]} x {spec.shape[1]}, expected 1 to {smallest.bit_length() - 1} convolutions, "
             f"each of which halves the image, and 1 unit or more of each; correct the config section model"
         )
     if not 0 <= dropout < 1:

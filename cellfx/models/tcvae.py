@@ -58,13 +58,13 @@ def tcvae(
     """
     if estimator not in ESTIMATORS:
         raise ValueError(f"unknown estimator: got {estimator!r}, expected one of {ESTIMATORS}; correct model.estimator")
-    module = Autoencoder(spec.image_shape, tuple(filters), hidden, latents, activation, logit(background))
-    reconstruct = reconstruction_loss(spec.image_shape, likelihood, scale, window_px)
+    module = Autoencoder(spec.shape, tuple(filters), hidden, latents, activation, logit(background))
+    reconstruct = reconstruction_loss(spec.shape, likelihood, scale, window_px)
     bias = weighted_bias(latents, spec.num_examples, estimator)
     encode = encoder_of(module, "vae")
 
     def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        x, mask = batch["image"], batch["mask"]
+        x, mask = batch["x"], batch["mask"]
         mean, logvar = encode(params, extra, x)
         z = mean + jnp.exp(0.5 * logvar) * standard_normal(key, mean.shape, spec.axis_name)
         logits = module.apply({"params": params["vae"]}, z.astype(x.dtype), method="decode")

@@ -59,13 +59,13 @@ def unet_vae(
     Raises:
         ValueError: no channel that is seen or none that is predicted, or an unknown likelihood.
     """
-    height, width, channels = spec.image_shape
+    height, width, channels = spec.shape
     if not 1 <= inputs < channels:
         raise ValueError(
             f"no channel to predict, or none to predict it from: got model.inputs={inputs} of {channels} channels, "
             f"expected 1 or more and fewer than there are; change model.inputs, or the channels in the section data"
         )
-    module = ConditionalUNet(spec.image_shape, inputs, tuple(filters), hidden, latents, activation, logit(background))
+    module = ConditionalUNet(spec.shape, inputs, tuple(filters), hidden, latents, activation, logit(background))
     reconstruct = reconstruction_loss((height, width, channels - inputs), likelihood, scale, window_px)
 
     def apply(params: PyTree, method: str, *arguments: jax.Array) -> PyTree:
@@ -73,10 +73,10 @@ def unet_vae(
         return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), found)
 
     def init(key: Key) -> tuple[dict[str, PyTree], PyTree]:
-        return {PLAYER: module.init(key, jnp.zeros((1, *spec.image_shape)))["params"]}, {}
+        return {PLAYER: module.init(key, jnp.zeros((1, *spec.shape)))["params"]}, {}
 
     def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        x, mask = batch["image"], batch["mask"]
+        x, mask = batch["x"], batch["mask"]
         mean, logvar = apply(params, "infer", x)
         z = mean + jnp.exp(0.5 * logvar) * standard_normal(key, mean.shape, spec.axis_name)
         logits = apply(params, "draw", x, z.astype(x.dtype))

@@ -48,13 +48,13 @@ def vae(
             ``activation`` (see ``nn.autoencoder``).
     """
     bias, axis_name = logit(background), spec.axis_name
-    module = autoencoder(architecture, spec.image_shape, filters, hidden, latents, activation, bias, axis_name)
-    reconstruct = reconstruction_loss(spec.image_shape, likelihood, scale, window_px)
+    module = autoencoder(architecture, spec.shape, filters, hidden, latents, activation, bias, axis_name)
+    reconstruct = reconstruction_loss(spec.shape, likelihood, scale, window_px)
 
     apply = applied(module, "vae")
 
     def objective(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool) -> tuple:
-        x, mask = batch["image"], batch["mask"]
+        x, mask = batch["x"], batch["mask"]
         seen = mask if training else None
         (mean, logvar), new = apply(params, extra, x, seen, "encode")
         mean, logvar = mean.astype(jnp.float32), logvar.astype(jnp.float32)

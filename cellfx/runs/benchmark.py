@@ -124,7 +124,7 @@ def _peer(path: Path, source: Source, settings: Config) -> Train:
     if arrays is None:
         raise ValueError("the peer needs data in memory: got a streamed split; choose a smaller data set")
     train = module.trainer(
-        arrays["image"], settings["input"]["batch_size"], settings["model"], settings["optim"]["learning_rate"]
+        arrays["x"], settings["input"]["batch_size"], settings["model"], settings["optim"]["learning_rate"]
     )
     train(2)
     return train

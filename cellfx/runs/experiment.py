@@ -220,7 +220,7 @@ def prepare(config: Config) -> None:
         say(f"sizes: {list_sizes(stored.sizes)}")
         say(f"{len(stored.skipped)} files skipped that cannot be read {', '.join(map(str, stored.skipped))}".rstrip())
     counts = ", ".join(f"{name} {split.num_examples:,}" for name, split in source.splits.items())
-    size = "x".join(map(str, source.image_shape))
+    size = "x".join(map(str, source.shape))
     say(f"{source.name}: {size} images, {counts}, classes {', '.join(source.class_names) or 'none'}")
 
 
@@ -258,7 +258,7 @@ def _validation(experiment: Experiment) -> Callable[[TrainState], Mapping[str, f
         return None
 
     def floating(batch: Batch) -> Batch:
-        return {**batch, "image": to_float(batch["image"])}
+        return {**batch, "x": to_float(batch["x"])}
 
     measure = evaluator(experiment.model, floating, experiment.devices, experiment.spec.axis_name)
     key, size = jax.random.key(EVALUATION_SEED), experiment.batch_size

@@ -123,10 +123,10 @@ def apply(workdir: Path, config: Config, max_false_positive_rate: float, output:
     else:
         source = load_source(section)
     notice(source.notices)
-    if source.image_shape != found.trained.source.image_shape:
+    if source.shape != found.trained.source.shape:
         raise ValueError(
-            f"the images of {source.name} do not suit the filter: got {source.image_shape}, expected "
-            f"{found.trained.source.image_shape} as in {workdir}; choose channels and image_size alike"
+            f"the images of {source.name} do not suit the filter: got {source.shape}, expected "
+            f"{found.trained.source.shape} as in {workdir}; choose channels and image_size alike"
         )
     folder = Path(output) if output is not None else workdir / "screened" / source.name
     rows = list(_sorted(source, found))

@@ -52,7 +52,7 @@ def read_folder(trained: Trained, folder: Path, workdir: Path, described: Mappin
     Raises:
         ValueError, OSError: the images cannot be read so, or a field says nothing about other images.
     """
-    data, expected, described = trained.settings["data"], trained.source.image_shape, dict(described or {})
+    data, expected, described = trained.settings["data"], trained.source.shape, dict(described or {})
     if data.get("intensity") == "range":
         raise ValueError(
             "other images cannot be judged by a run with data.intensity=range: got limits that were taken from its own "
@@ -93,9 +93,9 @@ def beside(trained: Trained, folder: Path, workdir: Path, described: Mapping[str
         ValueError, OSError: see ``read_folder``, or the images have another size or other channels than the run's.
     """
     other, own = read_folder(trained, folder, workdir, described), trained.source
-    if other.image_shape != own.image_shape:
+    if other.shape != own.shape:
         raise ValueError(
-            f"the images of {folder} do not fit the run: got images {other.image_shape}, expected {own.image_shape}; "
+            f"the images of {folder} do not fit the run: got images {other.shape}, expected {own.shape}; "
             "choose images of the same channels"
         )
     label_of = {name: label for label, name in enumerate(own.class_names)}
@@ -143,7 +143,7 @@ def fingerprints(split: Split) -> list[bytes]:
     return [
         hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest()
         for batch in iterate(split, BATCH_SIZE)
-        for image in batch["image"][batch["mask"] > 0]
+        for image in batch["x"][batch["mask"] > 0]
     ]
 
 

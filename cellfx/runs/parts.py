@@ -153,7 +153,7 @@ def load_source_and_model(
             f"nothing to train on: {source.name} has no training image, expected some; change section data"
         )
     num_classes = len(source.class_names)
-    spec = Spec(source.image_shape, num_classes, split.num_examples, axis_name, count_classes(split, num_classes))
+    spec = Spec(source.shape, num_classes, split.num_examples, axis_name, count_classes(split, num_classes))
     return source, make_model(settings["model"], spec), spec
 
 

@@ -96,7 +96,7 @@ def num_latents(rehearsed: Rehearsed) -> int | None:
     """L of a model; None where it has no latents."""
     if rehearsed.model.encode is None:
         return None
-    image = jax.ShapeDtypeStruct((1, *rehearsed.spec.image_shape), "float32")
+    image = jax.ShapeDtypeStruct((1, *rehearsed.spec.shape), "float32")
     state = rehearsed.shapes
     return jax.eval_shape(rehearsed.model.encode, state.params, state.extra, image)[0].shape[1]
 
@@ -115,4 +115,4 @@ def _classes(section: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _check_augmentation(spec: Spec, section: Mapping[str, Any]) -> None:
     names = list(inspect.signature(augment.check).parameters)[1:]
-    augment.check(spec.image_shape, **{name: section[name] for name in names if name in section})
+    augment.check(spec.shape, **{name: section[name] for name in names if name in section})

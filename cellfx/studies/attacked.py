@@ -52,7 +52,7 @@ def schemes_of(
         SCHEMES[3]: [_formula([to_jax(expression) for expression in formulas[seed]]) for seed in seeds],
     }
     params, extra = jax.device_put((encoder.state.params, encoder.state.extra), jax.local_devices()[0])
-    seen, whole = encoder.source.image_shape, classifiers[0].source.image_shape
+    seen, whole = encoder.source.shape, classifiers[0].source.shape
 
     def encode(x: jax.Array) -> jax.Array:
         return encoder.model.encode(params, extra, centred(x, seen))[0]

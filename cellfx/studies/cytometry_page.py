@@ -62,7 +62,7 @@ def preprocessing_section(run: Path, folder: Path) -> Section:
     """The mixtures that the first classifier's images were normalised by, over raw pixels of its training cells."""
     kept, data = read_preprocessing(run), read_config(run)["data"]
     source = load_source({**data, "normalise": False})
-    images, normalisation = source.splits["train"].arrays["image"], from_json(kept["normalisation"])
+    images, normalisation = source.splits["train"].arrays["x"], from_json(kept["normalisation"])
     figures = []
     for i, (name, kind) in enumerate(zip(source.channel_names, kept["kinds"], strict=True)):
         if kind == "fluorescence":

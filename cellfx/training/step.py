@@ -65,7 +65,7 @@ def cast_loss(loss: LossFn, dtype: jnp.dtype) -> LossFn:
     def wrapped(
         params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array
     ) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
-        batch = {**batch, "image": cast_floating(batch["image"], dtype)}
+        batch = {**batch, "x": cast_floating(batch["x"], dtype)}
         value, (metrics, new_extra) = loss(cast_floating(params, dtype), extra, batch, key, step)
         new_extra = jax.tree.map(lambda new, old: new.astype(old.dtype), new_extra, extra)
         return value.astype(jnp.float32), (metrics, new_extra)

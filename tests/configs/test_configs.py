@@ -144,7 +144,7 @@ def test_data_too_large_for_memory_trains_is_measured_and_embedded(cells, own_ca
     whole = experiment.load_source(loaded["data"])
     encode, _ = experiment.coder(experiment.restore(workdir))
     for name, split in whole.splits.items():
-        mean = np.asarray(encode(split.arrays["image"].astype(np.float32) / 255)[0])
+        mean = np.asarray(encode(split.arrays["x"].astype(np.float32) / 255)[0])
         expected = dict(zip(split.metadata["Metadata_File"], mean, strict=True))
         rows = found.filter(pl.col("Metadata_Split") == name)
         latents = rows.select([column for column in found.columns if column.startswith("z")]).to_numpy()

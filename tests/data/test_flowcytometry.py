@@ -94,7 +94,7 @@ def _by_file(source):
 
 def test_every_image_is_in_one_split_as_its_file_says(cells, data_dir):
     source = _raw(cells, data_dir)
-    assert (source.name, source.image_shape, source.class_names) == ("cells", (SIZE, SIZE, 3), ("G1", "Mitosis"))
+    assert (source.name, source.shape, source.class_names) == ("cells", (SIZE, SIZE, 3), ("G1", "Mitosis"))
     assert (source.channel_names, source.preprocessing) == (NAMES, None)
     files = sorted(path.relative_to(cells).as_posix() for path in cells.rglob("*.tif"))
     assert sum(split.num_examples for split in source.splits.values()) == len(files)
@@ -134,11 +134,11 @@ def test_padding_is_the_same_in_every_preparation(cells, data_dir, tmp_path):
 )
 def test_channels_are_those_of_all_channels_and_prepared_once(cells, data_dir, channels, indices):
     everything, source = _raw(cells, data_dir), _raw(cells, data_dir, channels=channels)
-    assert source.image_shape == (SIZE, SIZE, len(indices))
+    assert source.shape == (SIZE, SIZE, len(indices))
     assert source.channel_names == tuple(NAMES[index] for index in indices)
     for split in SPLITS:
-        expected = everything.splits[split].arrays["image"][..., indices]
-        np.testing.assert_array_equal(source.splits[split].arrays["image"], expected)
+        expected = everything.splits[split].arrays["x"][..., indices]
+        np.testing.assert_array_equal(source.splits[split].arrays["x"], expected)
     paths = {prepare(cells, image_size=SIZE, channels=some, data_dir=data_dir).path for some in (None, channels)}
     assert len(paths) == 1
 
@@ -146,16 +146,16 @@ def test_channels_are_those_of_all_channels_and_prepared_once(cells, data_dir, c
 def test_normalisation_is_fitted_on_training_images_and_applied_to_all(cells, data_dir):
     raw, source = _raw(cells, data_dir), flowcytometry(cells, SIZE, data_dir=data_dir)
     train = raw.splits["train"]
-    images = train.arrays["image"][np.argsort(train.metadata["Metadata_File"])]
+    images = train.arrays["x"][np.argsort(train.metadata["Metadata_File"])]
     fitted = cytometry.fit(images, KINDS, seed=0)
     assert source.preprocessing == {"kinds": list(KINDS), "normalisation": cytometry.to_json(fitted)}
     assert json.loads(json.dumps(source.preprocessing)) == source.preprocessing
     for name in SPLITS:
-        stored = source.splits[name].arrays["image"]
-        expected = cytometry.apply(fitted, raw.splits[name].arrays["image"]).astype(np.float64) * 65535
+        stored = source.splits[name].arrays["x"]
+        expected = cytometry.apply(fitted, raw.splits[name].arrays["x"]).astype(np.float64) * 65535
         assert stored.dtype == np.uint16
         assert np.all(np.abs(stored - expected) <= 0.51)
-    assert np.ptp(source.splits["train"].arrays["image"]) > 30_000
+    assert np.ptp(source.splits["train"].arrays["x"]) > 30_000
 
 
 def test_images_that_do_not_train_have_no_say_in_the_normalisation(own, tmp_path):
@@ -193,7 +193,7 @@ def test_streamed_splits_hold_the_same_examples(cells, data_dir):
         split, expected = streamed.splits[name], kept.splits[name]
         assert split.arrays is None
         batches = list(iterate(split, 5))
-        for key in ("image", "label", "group"):
+        for key in ("x", "label", "group"):
             found = np.concatenate([batch[key] for batch in batches])[: split.num_examples]
             np.testing.assert_array_equal(found, expected.arrays[key])
         np.testing.assert_array_equal(split.metadata["Metadata_File"], expected.metadata["Metadata_File"])
@@ -631,8 +631,8 @@ def test_other_images_are_normalised_as_those_of_the_run_were(cells, data_dir, t
     split = judged[0].splits["test"]
     raw = unsplit(other, image_size=SIZE, channels=("PI", "brightfield"), data_dir=data_dir).splits["test"]
     np.testing.assert_array_equal(split.metadata["Metadata_File"], raw.metadata["Metadata_File"])
-    expected = cytometry.apply(saved, raw.arrays["image"]).astype(np.float64) * 65535
-    assert np.all(np.abs(split.arrays["image"] - expected) <= 0.51)
+    expected = cytometry.apply(saved, raw.arrays["x"]).astype(np.float64) * 65535
+    assert np.all(np.abs(split.arrays["x"] - expected) <= 0.51)
     np.testing.assert_array_equal(split.arrays["label"], split.metadata["Metadata_Class"] == "Mitosis")
 
     for content, error in ((b"{", ValueError), (None, FileNotFoundError)):
@@ -656,7 +656,7 @@ def test_classes_that_a_run_does_not_know_are_unlabelled_and_counted(cells, data
     other = _write(tmp_path / "other", (("Mitosis", 3), ("G1", 2), ("S", 4)), seed=5)
     assert results.evaluate(tmp_path / "run", other)["unknown_classes"] == {"S": 4}
     split = judged[0].splits["test"]
-    assert split.num_examples == len(split.arrays["image"]) == len(split.metadata["Metadata_File"]) == 9
+    assert split.num_examples == len(split.arrays["x"]) == len(split.metadata["Metadata_File"]) == 9
     number = {"Mitosis": 0, "G1": 1, "S": -1}
     assert split.arrays["label"].tolist() == [number[name] for name in split.metadata["Metadata_Class"]]
     assert (
@@ -680,7 +680,7 @@ def test_images_of_another_depth_or_kind_are_not_normalised_by_a_run(cells, data
 
 def test_jurkat(data_folder, data_dir):
     source = flowcytometry(data_folder / "jurkat", 40, channels=("PI", "brightfield"), data_dir=data_dir)
-    assert (source.image_shape, source.channel_names) == ((40, 40, 2), ("PI", "brightfield"))
+    assert (source.shape, source.channel_names) == ((40, 40, 2), ("PI", "brightfield"))
     assert source.preprocessing["kinds"] == ["fluorescence", "brightfield"]
     assert sum(split.num_examples for split in source.splits.values()) == 1709
     for split in source.splits.values():
@@ -689,4 +689,4 @@ def test_jurkat(data_folder, data_dir):
     raw = read_image(data_folder / "jurkat" / test.metadata["Metadata_File"][0])[None, ..., [1, 0]]
     fitted = cytometry.from_json(source.preprocessing["normalisation"])
     expected = cytometry.apply(fitted, raw)[0].astype(np.float64) * 65535
-    assert np.all(np.abs(test.arrays["image"][0] - expected) <= 0.51)
+    assert np.all(np.abs(test.arrays["x"][0] - expected) <= 0.51)

@@ -50,19 +50,19 @@ def light(sample, **changed):
 
 
 def test_splits_have_the_shapes_of_the_contract(source):
-    assert source.image_shape == (32, 32, 1)
+    assert source.shape == (32, 32, 1)
     assert tuple(source.splits) == SPLITS
     assert source.class_names == ("single", "clump", "debris", "out_of_focus", "empty")
     for split, size in zip(source.splits.values(), (COUNT, 30, 20), strict=True):
         assert split.num_examples == size
         described = {name: (array.shape, array.dtype) for name, array in split.arrays.items()}
-        assert described == {"image": ((size, 32, 32, 1), np.uint8), "label": ((size,), np.int32)}
+        assert described == {"x": ((size, 32, 32, 1), np.uint8), "label": ((size,), np.int32)}
         assert set(split.metadata) == {"Metadata_Index", "Metadata_Kind"}
         np.testing.assert_array_equal(split.metadata["Metadata_Kind"], np.array(KINDS)[split.arrays["label"]])
 
 
 def test_no_two_frames_are_alike(source):
-    images = np.concatenate([split.arrays["image"].reshape(-1, 32 * 32) for split in source.splits.values()])
+    images = np.concatenate([split.arrays["x"].reshape(-1, 32 * 32) for split in source.splits.values()])
     indices = np.concatenate([split.metadata["Metadata_Index"] for split in source.splits.values()])
     assert len(np.unique(images, axis=0)) == len(np.unique(indices)) == COUNT + 50
 
@@ -79,7 +79,7 @@ def test_frames_are_the_render_of_their_scenes(source):
     scenes, seeds = sample_scenes(jnp.arange(COUNT, dtype=jnp.uint32), 0, SHARES)
     images = np.asarray(cytometer.render(scenes, seeds)).astype(int)
     # Compiled together, sampling and drawing may round single pixels differently.
-    np.testing.assert_allclose(images, source.splits["train"].arrays["image"].astype(int), atol=1)
+    np.testing.assert_allclose(images, source.splits["train"].arrays["x"].astype(int), atol=1)
     np.testing.assert_array_equal(source.splits["train"].arrays["label"], scenes["kind"])
     part = {name: values[100:103] for name, values in scenes.items()}
     np.testing.assert_array_equal(cytometer.render(part, seeds[100:103]), images[100:103])

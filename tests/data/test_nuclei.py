@@ -55,13 +55,13 @@ def _by_file(split):
 
 def test_every_image_is_in_one_split_as_its_file_says(cells, data_dir):
     source = nuclei(cells, 8, REGEX, data_dir=data_dir)
-    assert (source.name, source.image_shape, source.class_names) == ("cells", (8, 8, 1), ("Interphase", "Metaphase"))
+    assert (source.name, source.shape, source.class_names) == ("cells", (8, 8, 1), ("Interphase", "Metaphase"))
     files = np.concatenate([source.splits[name].metadata["Metadata_File"] for name in SPLITS])
     assert sorted(files) == sorted(scan(cells).files)
     for split in source.splits.values():
-        assert split.num_examples == len(split.arrays["image"]) == len(split.arrays["label"])
+        assert split.num_examples == len(split.arrays["x"]) == len(split.arrays["label"])
         for row, file in enumerate(split.metadata["Metadata_File"]):
-            np.testing.assert_array_equal(split.arrays["image"][row], fit(read_image(cells / file), 8))
+            np.testing.assert_array_equal(split.arrays["x"][row], fit(read_image(cells / file), 8))
             plate, cell = re.search(REGEX, file).groups()
             assert split.metadata["Metadata_Plate"][row] == plate
             assert split.metadata["Metadata_Cell"][row] == cell
@@ -92,14 +92,14 @@ def test_chosen_classes_are_labelled_in_their_order(cells, data_dir):
 def test_cells_are_turned_before_they_are_cropped(cells, data_dir):
     train = nuclei(cells, 8, pose="upright", data_dir=data_dir).splits["train"]
     expected = fit(adjust(read_image(cells / train.metadata["Metadata_File"][0]), "upright"), 8)
-    np.testing.assert_array_equal(train.arrays["image"][0], expected)
+    np.testing.assert_array_equal(train.arrays["x"][0], expected)
 
 
 @pytest.mark.parametrize("intensity", ["sqrt", "percentile"])
 def test_intensities_are_stretched(cells, data_dir, intensity):
     train = nuclei(cells, 8, intensity=intensity, data_dir=data_dir).splits["train"]
     expected = rescale(fit(read_image(cells / train.metadata["Metadata_File"][0]), 8), intensity)
-    np.testing.assert_array_equal(train.arrays["image"][0], expected)
+    np.testing.assert_array_equal(train.arrays["x"][0], expected)
 
 
 def test_streamed_splits_hold_the_same_examples_mixed(cells, data_dir):
@@ -110,7 +110,7 @@ def test_streamed_splits_hold_the_same_examples_mixed(cells, data_dir):
         count = kept[name].num_examples
         batches = list(iterate(streamed[name], 5))
         assert sum(batch["mask"].sum() for batch in batches) == count
-        rows = {key: np.concatenate([batch[key] for batch in batches])[:count] for key in ("image", "label", "group")}
+        rows = {key: np.concatenate([batch[key] for batch in batches])[:count] for key in ("x", "label", "group")}
         found = _by_file(streamed[name]._replace(arrays=rows))
         for key, array in _by_file(kept[name]).items():
             np.testing.assert_array_equal(found[key], array)
@@ -157,7 +157,7 @@ def test_a_changed_folder_or_option_is_prepared_anew(own, data_dir):
     images = {
         file: image
         for split in train.values()
-        for file, image in zip(split.metadata["Metadata_File"], split.arrays["image"], strict=True)
+        for file, image in zip(split.metadata["Metadata_File"], split.arrays["x"], strict=True)
     }
     np.testing.assert_array_equal(images["Interphase/p0_0.png"], 255)
 
@@ -189,7 +189,7 @@ def test_truncated_image_is_named_or_skipped_and_counted(own, tmp_path, broken, 
     assert str(path) in caplog.text
     source = nuclei(own, 8, on_error="skip", data_dir=tmp_path / "prepared")
     for split in source.splits.values():
-        for file, image in zip(split.metadata["Metadata_File"], split.arrays["image"], strict=True):
+        for file, image in zip(split.metadata["Metadata_File"], split.arrays["x"], strict=True):
             np.testing.assert_array_equal(image, fit(read_image(own / file), 8))
 
 
@@ -301,7 +301,7 @@ def test_another_process_may_prepare_the_same_data(own, tmp_path, monkeypatch):
 
 def test_mitocheck(data_folder, data_dir):
     source = nuclei(data_folder / "mitocheck", 64, MITOCHECK, "Metadata_Plate", data_dir=data_dir)
-    assert source.image_shape == (64, 64, 1)
+    assert source.shape == (64, 64, 1)
     assert len(source.class_names) == 16
     plates = [set(source.splits[name].metadata["Metadata_Plate"]) for name in SPLITS]
     assert sum(len(found) for found in plates) == len(set.union(*plates))
@@ -313,12 +313,12 @@ def test_mitocheck(data_folder, data_dir):
 
 def test_jurkat(data_folder, data_dir):
     source = nuclei(data_folder / "jurkat", 32, intensity="range", data_dir=data_dir)
-    assert source.image_shape == (32, 32, 3)
+    assert source.shape == (32, 32, 3)
     assert sum(split.num_examples for split in source.splits.values()) == 1709
     train = source.splits["train"]
-    assert train.arrays["image"].dtype == np.uint16
-    assert np.all(train.arrays["image"].reshape(-1, 3).max(0) == 65535)
+    assert train.arrays["x"].dtype == np.uint16
+    assert np.all(train.arrays["x"].reshape(-1, 3).max(0) == 65535)
     file = train.metadata["Metadata_File"][0]
     limits = np.array(prepare(data_folder / "jurkat", 32, intensity="range", data_dir=data_dir).limits)
     raw = fit(read_image(os.path.join(data_folder, "jurkat", file)), 32)
-    np.testing.assert_array_equal(train.arrays["image"][0], rescale(raw, "range", limits))
+    np.testing.assert_array_equal(train.arrays["x"][0], rescale(raw, "range", limits))

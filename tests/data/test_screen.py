@@ -50,7 +50,7 @@ def source():
 
 
 def test_splits_have_the_shapes_of_the_contract(source):
-    assert source.image_shape == (32, 32, 1)
+    assert source.shape == (32, 32, 1)
     assert tuple(source.splits) == SPLITS
     assert source.class_names == ("DMSO", "mechanism 01", "mechanism 02")
     assert set(source.factor_names) == set(synthetic.FACTOR_NAMES)
@@ -58,14 +58,14 @@ def test_splits_have_the_shapes_of_the_contract(source):
     for split in source.splits.values():
         assert split.num_examples == size
         assert {name: (array.shape, array.dtype) for name, array in split.arrays.items()} == {
-            "image": ((size, 32, 32, 1), np.uint8),
+            "x": ((size, 32, 32, 1), np.uint8),
             "label": ((size,), np.int32),
             "factors": ((size, 10), np.float32),
         }
         assert {len(column) for column in split.metadata.values()} == {size}
         names = np.array(["", *source.class_names[1:]])[split.arrays["label"]]
         np.testing.assert_array_equal(split.metadata["Metadata_MOA"], names)
-    images = np.concatenate([split.arrays["image"].reshape(-1, 32 * 32) for split in source.splits.values()])
+    images = np.concatenate([split.arrays["x"].reshape(-1, 32 * 32) for split in source.splits.values()])
     assert len(np.unique(images, axis=0)) == 3 * size
 
 
@@ -76,7 +76,7 @@ def test_the_same_seed_draws_the_same_screen_and_another_seed_another(source):
             np.testing.assert_array_equal(again.splits[name].arrays[key], array)
         for key, column in split.metadata.items():
             np.testing.assert_array_equal(again.splits[name].metadata[key], column)
-        assert not np.array_equal(other.splits[name].arrays["image"], split.arrays["image"])
+        assert not np.array_equal(other.splits[name].arrays["x"], split.arrays["x"])
         assert not np.array_equal(other.splits[name].metadata["Metadata_Well"], split.metadata["Metadata_Well"])
 
 
@@ -143,7 +143,7 @@ def test_effects_of_treatments_leave_controls_as_they_are():
         is_control = plain.splits[name].metadata["Metadata_Control"]
         for key, array in plain.splits[name].arrays.items():
             np.testing.assert_array_equal(array[is_control], strong.splits[name].arrays[key][is_control])
-        moved = plain.splits[name].arrays["image"] != strong.splits[name].arrays["image"]
+        moved = plain.splits[name].arrays["x"] != strong.splits[name].arrays["x"]
         assert moved[~is_control].any()
 
 
@@ -215,7 +215,7 @@ def test_images_show_the_factors(source):
     order = [pictures.FACTOR_NAMES.index(name) for name in synthetic.FACTOR_NAMES]
     images = np.asarray(synthetic.render(split.arrays["factors"][:, order], seeds, 32))
     # Compiled together, sampling and drawing may round single pixels differently.
-    np.testing.assert_allclose(images.astype(int), split.arrays["image"].astype(int), atol=1)
+    np.testing.assert_allclose(images.astype(int), split.arrays["x"].astype(int), atol=1)
 
 
 def test_upright_cells_differ_in_nothing_but_their_pose(source):
@@ -223,7 +223,7 @@ def test_upright_cells_differ_in_nothing_but_their_pose(source):
     split = source.splits["train"]
     np.testing.assert_array_equal(upright.arrays["factors"][:, :7], split.arrays["factors"][:, :7])
     assert not upright.arrays["factors"][:, 7:].any()
-    light = upright.arrays["image"][..., 0].astype(float)
+    light = upright.arrays["x"][..., 0].astype(float)
     axis = np.arange(32) - 15.5
     light *= np.hypot(axis, axis[:, None]) < 11  # without neighbours
     light[light < 0.5 * light.max(axis=(1, 2), keepdims=True)] = 0

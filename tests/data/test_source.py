@@ -9,7 +9,7 @@ from cellfx.data.source import Source, Split, count_classes, grouped, iterate, t
 
 def _split(count):
     image = np.arange(1, count + 1, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), np.uint8)
-    return Split(count, arrays={"image": image, "label": np.arange(1, count + 1, dtype=np.int32)})
+    return Split(count, arrays={"x": image, "label": np.arange(1, count + 1, dtype=np.int32)})
 
 
 @pytest.mark.parametrize(("count", "batch_size", "masks"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 5, [2]), (0, 4, [])])
@@ -18,12 +18,12 @@ def test_iterate_pads_the_last_batch_and_masks_the_padding(count, batch_size, ma
     assert [batch["mask"].sum() for batch in batches] == masks
     for batch in batches:
         assert {name: (array.shape[0], array.dtype) for name, array in batch.items()} == {
-            "image": (batch_size, np.uint8),
+            "x": (batch_size, np.uint8),
             "label": (batch_size, np.int32),
             "mask": (batch_size, np.float32),
         }
         padding = batch["mask"] == 0
-        assert not batch["image"][padding].any()
+        assert not batch["x"][padding].any()
         assert not batch["label"][padding].any()
         np.testing.assert_array_equal(np.diff(batch["mask"]) <= 0, True)
     real = [batch["label"][batch["mask"] == 1] for batch in batches]
@@ -79,7 +79,7 @@ NAMES = ("prophase", "metaphase", "alignment", "interphase")
 def _labelled(label):
     label = np.array(label, np.int32)
     image = np.arange(len(label), dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
-    arrays = {"image": image, "label": label, "group": np.arange(len(label), dtype=np.int32) // 2}
+    arrays = {"x": image, "label": label, "group": np.arange(len(label), dtype=np.int32) // 2}
     return Split(len(label), arrays, metadata={"Metadata_File": np.array([f"file{i}" for i in range(len(label))])})
 
 
@@ -96,7 +96,7 @@ def test_grouped_classes_count_as_one_and_the_others_are_left_out():
     assert (train.num_examples, found.splits["valid"].num_examples, test.num_examples) == (5, 1, 2)
     np.testing.assert_array_equal(train.arrays["label"], [1, 1, 0, 0, 1])
     assert train.arrays["label"].dtype == np.int32
-    np.testing.assert_array_equal(train.arrays["image"][:, 0, 0, 0], [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(train.arrays["x"][:, 0, 0, 0], [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(train.arrays["group"], [0, 1, 1, 2, 2])
     assert train.metadata["Metadata_File"].tolist() == ["file1", "file2", "file3", "file4", "file5"]
     np.testing.assert_array_equal(test.arrays["label"], [0, 1])

@@ -98,12 +98,12 @@ def test_splits_are_disjoint_and_described():
     assert len(np.unique(np.concatenate(indices))) == 350
     train = source.splits["train"]
     factors = sprites.factor_indices(train.metadata["Metadata_Index"])
-    np.testing.assert_array_equal(train.arrays["image"], sprites.render(factors))
+    np.testing.assert_array_equal(train.arrays["x"], sprites.render(factors))
     np.testing.assert_array_equal(train.arrays["label"], factors[:, 0])
     np.testing.assert_array_equal(train.arrays["factors"], sprites.factor_values(factors))
     assert train.arrays["label"].dtype == np.int32
-    assert set(np.unique(train.arrays["image"])) == {0, 255}
-    assert source.image_shape == train.arrays["image"].shape[1:]
+    assert set(np.unique(train.arrays["x"])) == {0, 255}
+    assert source.shape == train.arrays["x"].shape[1:]
 
 
 def test_more_training_images_leave_the_other_splits_alone():

@@ -37,13 +37,13 @@ def _smooth(sample, **changed):
 
 
 def test_splits_have_the_shapes_of_the_contract(source):
-    assert source.image_shape == (64, 64, 1)
+    assert source.shape == (64, 64, 1)
     assert tuple(source.splits) == SPLITS
     for split, size in zip(source.splits.values(), (COUNT, 40, 30), strict=True):
         assert split.num_examples == size
         described = {name: (array.shape, array.dtype) for name, array in split.arrays.items()}
         assert described == {
-            "image": ((size, 64, 64, 1), np.uint8),
+            "x": ((size, 64, 64, 1), np.uint8),
             "label": ((size,), np.int32),
             "factors": ((size, len(source.factor_names)), np.float32),
         }
@@ -53,7 +53,7 @@ def test_splits_have_the_shapes_of_the_contract(source):
 
 def test_splits_are_disjoint(source):
     indices = np.concatenate([split.metadata["Metadata_Index"] for split in source.splits.values()])
-    images = np.concatenate([split.arrays["image"].reshape(-1, 64 * 64) for split in source.splits.values()])
+    images = np.concatenate([split.arrays["x"].reshape(-1, 64 * 64) for split in source.splits.values()])
     assert len(np.unique(indices)) == len(np.unique(images, axis=0)) == COUNT + 70
 
 
@@ -170,7 +170,7 @@ def test_other_sizes_show_the_same_field(sample):
     small, large = _render(sample, 32, noise=0, texture=0), _render(sample, noise=0, texture=0)
     means = large.reshape(-1, 32, 2, 32, 2).mean(axis=(2, 4))
     assert np.abs(small - means).mean() < 1
-    assert nuclei.synthetic(4, 2, 2, image_size=16).splits["train"].arrays["image"].shape == (4, 16, 16, 1)
+    assert nuclei.synthetic(4, 2, 2, image_size=16).splits["train"].arrays["x"].shape == (4, 16, 16, 1)
 
 
 def test_fixed_factors_are_the_same_in_every_example_and_the_others_stay(source):
@@ -183,7 +183,7 @@ def test_fixed_factors_are_the_same_in_every_example_and_the_others_stay(source)
             np.testing.assert_array_equal(split.arrays["factors"][:, column], expected)
         np.testing.assert_array_equal(split.arrays["label"], nuclei.law(split.arrays["factors"]) > 0)
     factors, seeds = held.splits["train"].arrays["factors"], nuclei.sample_factors(jnp.arange(60, dtype=jnp.uint32), 0)
-    np.testing.assert_array_equal(held.splits["train"].arrays["image"], nuclei.render(factors, seeds[1]))
+    np.testing.assert_array_equal(held.splits["train"].arrays["x"], nuclei.render(factors, seeds[1]))
 
 
 def test_fixing_nothing_changes_nothing(source):

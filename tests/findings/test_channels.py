@@ -19,8 +19,8 @@ def source(count=300, names=NAMES, labels=True):
     rng = np.random.default_rng(0)
     image = rng.uniform(size=(count, 6, 5, 3)).astype(np.float32)
     image[..., 1] = 0.5 * image[..., 0] + 0.5 * rng.uniform(size=(count, 1, 1))
-    arrays = {"image": image, "label": np.arange(count, dtype=np.int32) % 2}
-    split = Split(count, arrays if labels else {"image": image})
+    arrays = {"x": image, "label": np.arange(count, dtype=np.int32) % 2}
+    split = Split(count, arrays if labels else {"x": image})
     splits = {"train": split, "test": split}
     return Source("known", (6, 5, 3), splits, CLASSES if labels else (), channel_names=names)
 
@@ -36,7 +36,7 @@ def measured(of, translate=half):
 
 def test_every_image_is_compared_once_and_padding_never():
     of = source()
-    images, label = (of.splits["test"].arrays[name] for name in ("image", "label"))
+    images, label = (of.splits["test"].arrays[name] for name in ("x", "label"))
     expected = explained(images[..., 1:], half(images), label, 2)
     found = measured(of)
     scores = found.scores["translation"]
@@ -79,7 +79,7 @@ def test_channels_and_classes_without_names():
 
 def test_what_never_varies_is_undefined_and_not_an_error(tmp_path):
     of = source(20)
-    of.splits["test"].arrays["image"][..., 2] = 0.25
+    of.splits["test"].arrays["x"][..., 2] = 0.25
     found = measured(of)
     scores = found.scores["translation"]
     part = scores["channels"]["side scatter"]

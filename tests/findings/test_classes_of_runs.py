@@ -33,7 +33,7 @@ def test_the_scores_are_those_of_the_restored_model_over_all_views(workdir):
     scores = json.loads((workdir / "run1" / "scores.json").read_text())
     trained = experiment.restore(workdir / "run1")
     predict, arrays = experiment.bound(trained, trained.model.predict), trained.source.splits["test"].arrays
-    views = [np.rot90(arrays["image"], k, (1, 2))[:, :, ::step] for k in range(4) for step in (1, -1)]
+    views = [np.rot90(arrays["x"], k, (1, 2))[:, :, ::step] for k in range(4) for step in (1, -1)]
     logits = [np.asarray(predict(view.astype(np.float32) / 255), np.float64) for view in views]
     told = np.mean([np.exp(part) / np.exp(part).sum(axis=1, keepdims=True) for part in logits], axis=0).argmax(axis=1)
     counts = np.array([[np.sum((arrays["label"] == t) & (told == p)) for p in (0, 1)] for t in (0, 1)])
@@ -105,7 +105,7 @@ def told_by_brightness(x):
 def known(labels=(0, 0, 1, 2, 2, 2), seen=None):
     seen = labels if seen is None else seen
     images = np.ones((len(labels), 4, 4, 1), np.float32) * LEVELS[list(seen)].astype(np.float32)[:, None, None, None]
-    split = Split(len(labels), {"image": images, "label": np.array(labels, np.int32)})
+    split = Split(len(labels), {"x": images, "label": np.array(labels, np.int32)})
     return Source("known", (4, 4, 1), {"train": split, "test": split}, NAMES)
 
 
@@ -146,7 +146,7 @@ def test_views_are_averaged():
     """A classifier that looks at one corner sees it in two of the eight views."""
     image = np.zeros((1, 4, 4, 1), np.float32)
     image[0, 0, 0] = 1
-    split = Split(1, {"image": image, "label": np.zeros(1, np.int32)})
+    split = Split(1, {"x": image, "label": np.zeros(1, np.int32)})
     source = Source("corner", (4, 4, 1), {"train": split, "test": split}, ("no", "yes"))
 
     def corner(x):

@@ -17,7 +17,7 @@ def source():
 
 
 def images(source, split):
-    return source.splits[split].arrays["image"]
+    return source.splits[split].arrays["x"]
 
 
 def judged(source, sample):

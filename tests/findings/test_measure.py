@@ -24,7 +24,7 @@ def split(repeats=2, flipped=False, order=0):
     grid = np.array(list(itertools.product(np.linspace(0, 1, SIDE), repeat=3)) * repeats, np.float32)
     grid = np.random.default_rng(order).permutation(grid)
     label = (grid[:, 0] > 0.5).astype(np.int32)
-    arrays = {"image": images_of(grid), "label": 1 - label if flipped else label, "factors": grid}
+    arrays = {"x": images_of(grid), "label": 1 - label if flipped else label, "factors": grid}
     return Split(len(grid), arrays)
 
 
@@ -71,7 +71,7 @@ def test_a_decoder_that_undoes_the_encoder_has_no_error(perfect):
     np.testing.assert_array_equal(perfect.images, perfect.reconstructions)
     assert len(perfect.images) == 20
     stored = perfect.subject.source.splits["test"].arrays
-    np.testing.assert_array_equal(perfect.images, stored["image"][perfect.shown])
+    np.testing.assert_array_equal(perfect.images, stored["x"][perfect.shown])
     assert np.bincount(stored["label"][perfect.shown]).tolist() == [10, 10]
 
 
@@ -89,7 +89,7 @@ def test_kl_is_the_closed_form_over_real_examples_alone(perfect):
 
 def test_the_error_of_a_black_decoder_is_that_of_the_images():
     found = measured(decode=lambda z: np.zeros((len(z), 1, 3, 1), np.float32), factor_votes=1)
-    images = np.asarray(found.subject.source.splits["test"].arrays["image"], np.float64)
+    images = np.asarray(found.subject.source.splits["test"].arrays["x"], np.float64)
     assert found.scores["reconstruction_mse"] == pytest.approx(np.mean(images**2), rel=1e-6)
 
 
@@ -186,20 +186,18 @@ def test_few_images_get_no_scores_of_disentanglement():
 
 def test_without_labels_and_factors_there_is_no_score_of_them():
     plain = source()
-    bare = {
-        name: Split(len(part.arrays["image"]), {"image": part.arrays["image"]}) for name, part in plain.splits.items()
-    }
+    bare = {name: Split(len(part.arrays["x"]), {"x": part.arrays["x"]}) for name, part in plain.splits.items()}
     found = measured(of=plain._replace(splits=bare, class_names=(), factor_names=()))
     assert found.probed is None
     assert {"probe", "disentanglement"} & set(found.scores) == set()
 
 
-@pytest.mark.parametrize("missing", [{"test": Split(0, {"image": np.zeros((0, 1, 3, 1))})}, {"test": None}])
+@pytest.mark.parametrize("missing", [{"test": Split(0, {"x": np.zeros((0, 1, 3, 1))})}, {"test": None}])
 def test_where_there_is_no_test_split_validation_judges(missing):
     of = source(**missing)
     of = of._replace(splits={name: part for name, part in of.splits.items() if part is not None})
     (batch,) = subject.batches(subject.judged_split(of), 5)
-    np.testing.assert_array_equal(batch["image"][: SIDE**3], of.splits["valid"].arrays["image"])
+    np.testing.assert_array_equal(batch["x"][: SIDE**3], of.splits["valid"].arrays["x"])
     assert batch["mask"].sum() == SIDE**3
 
 
@@ -219,7 +217,7 @@ def test_validation_images_judge_where_they_are_asked_to():
     assert asked.scores["judged_images"] == asked.scores["probe"]["test_images"] == SIDE**3
     assert asked.scores["probe"]["train_images"] == 2 * SIDE**3
     stored = asked.subject.source.splits["valid"].arrays
-    np.testing.assert_array_equal(asked.images, stored["image"][asked.shown])
+    np.testing.assert_array_equal(asked.images, stored["x"][asked.shown])
     empty = Split(0, {name: values[:0] for name, values in split().arrays.items()})
     with pytest.raises(ValueError, match="nothing to judge on: got no validation image of known, expected some"):
         measured(of=source(valid=empty), split="valid", factor_votes=1)
@@ -235,9 +233,9 @@ def test_of_a_long_stream_only_as_much_is_read_as_is_judged(monkeypatch):
         def rows():
             for place in range(5_000):
                 read.append(place)
-                yield {"image": np.zeros((1, 3, 1), np.float32), "label": np.int32(0)}
+                yield {"x": np.zeros((1, 3, 1), np.float32), "label": np.int32(0)}
 
-        tensors = {"image": ((1, 3, 1), np.float32), "label": ((), np.int32)}
+        tensors = {"x": ((1, 3, 1), np.float32), "label": ((), np.int32)}
         tf = import_tensorflow()
         kinds = {name: tf.TensorSpec(shape, dtype) for name, (shape, dtype) in tensors.items()}
         return tf.data.Dataset.from_generator(rows, output_signature=kinds)
@@ -249,9 +247,9 @@ def test_of_a_long_stream_only_as_much_is_read_as_is_judged(monkeypatch):
 
 def test_stored_pixels_are_judged_as_floats():
     test = split()
-    stored = test._replace(arrays={**test.arrays, "image": np.round(test.arrays["image"] * 255).astype(np.uint8)})
+    stored = test._replace(arrays={**test.arrays, "x": np.round(test.arrays["x"] * 255).astype(np.uint8)})
     (batch, _) = subject.batches(subject.judged_split(source(test=stored)), 300)
-    np.testing.assert_array_equal(batch["image"], np.round(test.arrays["image"][:256] * 255) / np.float32(255))
+    np.testing.assert_array_equal(batch["x"], np.round(test.arrays["x"][:256] * 255) / np.float32(255))
 
 
 def test_views_are_the_symmetries_of_a_square():

@@ -20,7 +20,7 @@ def of_counts(counts=COUNTS, streamed=False):
         place = np.arange(start, start + count)
         start += count
         arrays = {
-            "image": np.tile((place % 65_536).astype(np.uint16)[:, None, None, None], (1, 2, 2, 1)),
+            "x": np.tile((place % 65_536).astype(np.uint16)[:, None, None, None], (1, 2, 2, 1)),
             "label": (place % 3).astype(np.int32),
             "group": (place // 50).astype(np.int32),
             "factors": rng.random((count, 2)).astype(np.float32),
@@ -118,7 +118,7 @@ def test_one_split_can_be_chosen(tmp_path):
 
 
 def test_data_of_which_nothing_is_known_has_latents_alone(tmp_path):
-    images = {"image": np.zeros((5, 2, 2, 1), np.uint8)}
+    images = {"x": np.zeros((5, 2, 2, 1), np.uint8)}
     written(tmp_path / "latents.parquet", Source("bare", (2, 2, 1), {"train": Split(5, images)}))
     assert pl.read_parquet(tmp_path / "latents.parquet").columns == ["Metadata_Split", "z000", "z001"]
 
@@ -189,7 +189,7 @@ def test_the_latents_of_a_run_are_those_of_its_model(finished, tmp_path, capsys)
     built = experiment.restore(finished)
     encode, _ = experiment.coder(built)
     for name in SPLITS:
-        images = built.source.splits[name].arrays["image"].astype(np.float32) / 255
+        images = built.source.splits[name].arrays["x"].astype(np.float32) / 255
         rows = found.filter(pl.col("Metadata_Split") == name)
         latents = rows.select([f"z{i:03d}" for i in range(6)]).to_numpy()
         np.testing.assert_allclose(latents, np.asarray(encode(images)[0]), rtol=1e-5, atol=1e-6)

@@ -22,7 +22,7 @@ def batch_of(size=40, seed=0):
     for row, above in zip(image, label, strict=True):
         row[:4] += 0.3 * above
         row[4:] += 0.3 * (1 - above)
-    arrays = {"image": image, "label": label.astype(np.int32), "mask": np.ones(size, np.float32)}
+    arrays = {"x": image, "label": label.astype(np.int32), "mask": np.ones(size, np.float32)}
     return {name: jnp.asarray(array) for name, array in arrays.items()}
 
 
@@ -43,7 +43,7 @@ def test_it_learns_and_is_sure_without_dropout():
     for _ in range(150):
         state, metrics = step(state, batch)
     other = batch_of(seed=1)
-    predicted = np.argmax(model.predict(state.params, state.extra, other["image"]), axis=1)
+    predicted = np.argmax(model.predict(state.params, state.extra, other["x"]), axis=1)
     assert np.mean(predicted == np.asarray(other["label"])) > 0.95
     changed = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), before, state.extra)
     assert all(jax.tree.leaves(changed))
@@ -56,7 +56,7 @@ def test_the_loss_is_the_cross_entropy_of_the_predicted_probabilities():
     model, batch = cnn(SPEC, **SMALL, balanced=True), batch_of()
     params, extra = model.init(jax.random.key(0))
     value, (metrics, _) = model.eval_losses["classifier"](params, extra, batch, jax.random.key(0), jnp.int32(0))
-    logits = np.asarray(model.predict(params, extra, batch["image"]), np.float64)
+    logits = np.asarray(model.predict(params, extra, batch["x"]), np.float64)
     label = np.asarray(batch["label"])
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     weights = np.array([40 / (2 * 30), 40 / (2 * 10)])
@@ -66,7 +66,7 @@ def test_the_loss_is_the_cross_entropy_of_the_predicted_probabilities():
 
 
 def test_a_prediction_depends_on_no_other_image():
-    model, x = cnn(SPEC, **SMALL), batch_of(6)["image"]
+    model, x = cnn(SPEC, **SMALL), batch_of(6)["x"]
     params, extra = model.init(jax.random.key(0))
     together = model.predict(params, extra, x)
     alone = jnp.concatenate([model.predict(params, extra, x[i : i + 1]) for i in range(6)])

@@ -37,8 +37,8 @@ def make(name, spec=SPEC, **changes):
 
 
 def batch_of(size=8):
-    image = jax.random.uniform(jax.random.key(7), (size, *SPEC.image_shape))
-    return {"image": image, "label": jnp.arange(size) % SPEC.num_classes, "mask": jnp.ones(size)}
+    image = jax.random.uniform(jax.random.key(7), (size, *SPEC.shape))
+    return {"x": image, "label": jnp.arange(size) % SPEC.num_classes, "mask": jnp.ones(size)}
 
 
 @cache
@@ -108,7 +108,7 @@ def test_four_devices_equal_one(name):
 @pytest.mark.parametrize("name", CASES)
 def test_shapes_and_ranges_of_the_abilities(name):
     model, (params, extra) = make(name), initialised(name)
-    x = batch_of()["image"]
+    x = batch_of()["x"]
     num_latents = SMALL["latents"] + sum(VARIANTS.get(name, ("", {}))[1].get("categories", ()))
     if model.encode:
         mean, logvar = model.encode(params, extra, x)
@@ -136,7 +136,7 @@ def test_padding_changes_no_loss(name):
     model, (params, extra) = make(name), initialised(name)
     batch = batch_of(6)
     padded = {k: jnp.concatenate([v, jnp.zeros((2, *v.shape[1:]), v.dtype)]) for k, v in batch.items()}
-    rubbish = {**padded, "image": padded["image"].at[6:].set(0.9)}
+    rubbish = {**padded, "x": padded["x"].at[6:].set(0.9)}
     for loss in [*model.losses.values(), *(model.eval_losses or {}).values()]:
         values = [loss(params, extra, b, jax.random.key(0), jnp.int32(0))[0] for b in (padded, rubbish)]
         np.testing.assert_allclose(values[0], values[1], rtol=1e-6)

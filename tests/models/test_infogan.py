@@ -24,7 +24,7 @@ _SPEC.loader.exec_module(reference)
 SPEC = Spec((8, 9, 2), 0, 40)
 SMALL = {"latents": 3, "filters": (4, 6), "categories": (3,), "dropout": 0.0}
 MASK = np.array([1, 1, 0, 1, 1], np.float32)
-BATCH = {"image": jax.random.uniform(jax.random.key(7), (5, *SPEC.image_shape)), "mask": jnp.asarray(MASK)}
+BATCH = {"x": jax.random.uniform(jax.random.key(7), (5, *SPEC.shape)), "mask": jnp.asarray(MASK)}
 
 
 SHAPING = ("categories", "noise")
@@ -45,7 +45,7 @@ def started(**changes):
 
 def networks():
     """Those of ``SMALL``, apart from the model."""
-    outwards = Outwards(SMALL["filters"], SPEC.image_shape, 0.9, None)
+    outwards = Outwards(SMALL["filters"], SPEC.shape, 0.9, None)
     return Networks(outwards, Discriminator(SMALL["filters"], 3, (3,), 0.0, 0.9, None), 1, None, False)
 
 
@@ -101,7 +101,7 @@ def drawn_and_fake(own, params, extra, key):
 def test_the_discriminator_pays_what_its_outputs_say():
     own, (_, params, extra) = networks(), started()
     drawn, fake = drawn_and_fake(own, params, extra, 3)
-    real = BATCH["image"]
+    real = BATCH["x"]
     read = jax.jit(own.read)
     of_real, of_fake = (read(params, extra, x, BATCH["mask"])[0] for x in (real, fake))
     norms = (weighted_norms(own, params, extra, x, sign) for x, sign in ((real, -1), (fake, 1)))
@@ -144,7 +144,7 @@ def test_statistics_are_those_of_real_images_and_each_player_keeps_its_own():
             same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), statistics, extra[name])
             assert all(jax.tree.leaves(same)) == (name != player)
     _, (_, new) = compiled("discriminator", "losses", **FREE)(params, extra, BATCH, jax.random.key(3), jnp.int32(0))
-    _, expected = networks().read(params, extra, BATCH["image"], BATCH["mask"])
+    _, expected = networks().read(params, extra, BATCH["x"], BATCH["mask"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), new, expected)
 
 
@@ -178,7 +178,7 @@ def test_codes_are_drawn_as_the_bound_takes_them():
 
 def test_categories_are_read_as_probabilities_behind_the_codes():
     model, params, extra = started(categories=(2, 3), noise=0)
-    found, logvar = (np.asarray(part, np.float64) for part in jax.jit(model.encode)(params, extra, BATCH["image"]))
+    found, logvar = (np.asarray(part, np.float64) for part in jax.jit(model.encode)(params, extra, BATCH["x"]))
     assert found.shape == logvar.shape == (5, 3 + 2 + 3)
     for start, stop in ((3, 5), (5, 8)):
         np.testing.assert_allclose(found[:, start:stop].sum(axis=1), 1.0, rtol=1e-6)
@@ -205,7 +205,7 @@ def test_grain_is_noise_of_every_pixel_for_itself_and_decoding_has_none():
     smooth = np.asarray(decode(params, extra, z))
     np.testing.assert_array_equal(smooth, decode(params, extra, z))
     for x in (images, smooth):
-        assert x.shape == (500, *SPEC.image_shape)
+        assert x.shape == (500, *SPEC.shape)
         assert x.min() >= 0
         assert x.max() <= 1
     grain = images - smooth

@@ -69,14 +69,14 @@ def test_losses_and_gradients_equal_those_of_pytorch():
     params, extra = model.init(jax.random.key(0))
     reader = Discriminator(MODEL["filters"], 3, (3,), 0.0, 0.9, None)
     networks = Networks(Outwards(MODEL["filters"], SHAPE, 0.9, None), reader, MODEL["noise"], False)
-    batch = {"image": jax.random.uniform(jax.random.key(7), (BATCH_SIZE, *SHAPE)), "mask": jnp.ones(BATCH_SIZE)}
+    batch = {"x": jax.random.uniform(jax.random.key(7), (BATCH_SIZE, *SHAPE)), "mask": jnp.ones(BATCH_SIZE)}
     drawn = networks.draw(jax.random.split(jax.random.key(3), 5)[0], BATCH_SIZE, None)
     discriminator, generator = players(params, MODEL)
     codes = [torch.from_numpy(np.array(drawn.codes)), [torch.from_numpy(np.array(drawn.categories[0]))]]
     fake = generator(torch.from_numpy(np.array(drawn.joined())))
     expected, _ = networks.generate(params, extra, drawn.joined(), batch["mask"])
     np.testing.assert_allclose(fake.detach().numpy(), outside(expected).numpy(), rtol=1e-4, atol=1e-5)
-    real, shown = (peer.shown(x, MODEL, STEP) for x in (outside(batch["image"]), fake))
+    real, shown = (peer.shown(x, MODEL, STEP) for x in (outside(batch["x"]), fake))
     losses = {
         "discriminator": peer.discriminator_loss(discriminator, real, shown, *codes, MODEL, STEP),
         "generator": peer.generator_loss(discriminator, shown, *codes, MODEL),

@@ -11,7 +11,7 @@ SPEC = Spec((8, 9, 2), 3, 40, class_counts=(25, 10, 5))
 SMALL = {"filters": (4, 6), "hidden": 7}
 LABEL = np.arange(12) % 3
 BATCH = {
-    "image": jax.random.uniform(jax.random.key(7), (12, *SPEC.image_shape)),
+    "x": jax.random.uniform(jax.random.key(7), (12, *SPEC.shape)),
     "label": jnp.asarray(LABEL, jnp.int32),
     "mask": jnp.ones(12),
 }
@@ -42,36 +42,36 @@ def test_number_of_parameters_of_the_published_classifier():
 
 def test_logits_are_a_linear_function_of_the_features(started):
     model, params, extra = started
-    features = np.asarray(model.features(params, extra, BATCH["image"]), np.float64)
+    features = np.asarray(model.features(params, extra, BATCH["x"]), np.float64)
     assert features.shape == (12, SMALL["hidden"])
     assert features.min() == 0
     assert np.all(features.max(axis=1) > 0)
     last = params["classifier"]["logits"]
     expected = features @ np.asarray(last["kernel"], np.float64) + np.asarray(last["bias"], np.float64)
-    np.testing.assert_allclose(model.predict(params, extra, BATCH["image"]), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.predict(params, extra, BATCH["x"]), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_prediction_depends_on_no_other_image(started):
     model, params, extra = started
-    together = model.predict(params, extra, BATCH["image"])
-    alone = jnp.concatenate([model.predict(params, extra, BATCH["image"][i : i + 4]) for i in (0, 4, 8)])
+    together = model.predict(params, extra, BATCH["x"])
+    alone = jnp.concatenate([model.predict(params, extra, BATCH["x"][i : i + 4]) for i in (0, 4, 8)])
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
 
 
 def test_an_odd_last_column_is_cut_behind_the_convolution(started):
     """9 columns are pooled to 4, so column 8 is seen through its neighbour 7 alone, and 4 columns to 2."""
     model, params, extra = started
-    slopes = jax.grad(lambda x: jnp.sum(model.features(params, extra, x)))(BATCH["image"])
+    slopes = jax.grad(lambda x: jnp.sum(model.features(params, extra, x)))(BATCH["x"])
     assert bool(jnp.any(slopes[:, :, 8] != 0))
     kernel = params["classifier"]["conv0"]["kernel"].at[:, 2].set(0.0)  # looks left and ahead, not right
     blind = {"classifier": {**params["classifier"], "conv0": {**params["classifier"]["conv0"], "kernel": kernel}}}
-    slopes = jax.grad(lambda x: jnp.sum(model.features(blind, extra, x)))(BATCH["image"])
+    slopes = jax.grad(lambda x: jnp.sum(model.features(blind, extra, x)))(BATCH["x"])
     assert bool(jnp.all(slopes[:, :, 8] == 0))
     assert bool(jnp.any(slopes[:, :, 7] != 0))
 
 
 def cross_entropies(model, params, extra):
-    logits = np.asarray(model.predict(params, extra, BATCH["image"]), np.float64)
+    logits = np.asarray(model.predict(params, extra, BATCH["x"]), np.float64)
     return np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(12), LABEL], logits
 
 

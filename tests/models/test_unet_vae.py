@@ -23,9 +23,9 @@ SPEC = Spec((8, 7, 3), 0, 64)
 SMALL = {"filters": (6, 8), "hidden": 12, "latents": 2, "activation": "silu"}
 
 
-def batch_of(size=8, seed=0, shape=SPEC.image_shape):
+def batch_of(size=8, seed=0, shape=SPEC.shape):
     image = np.random.default_rng(seed).uniform(size=(size, *shape)).astype(np.float32)
-    return {"image": jnp.asarray(image), "mask": jnp.ones(size)}
+    return {"x": jnp.asarray(image), "mask": jnp.ones(size)}
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +61,13 @@ def test_kl_between_normals_adds_up_over_latents_and_knows_the_standard_normal()
 def test_the_loss_is_the_squared_error_of_the_last_channels_and_the_weighed_divergence(started):
     model, params, extra = started
     batch, key = batch_of(), jax.random.key(3)
-    module = ConditionalUNet(SPEC.image_shape, 1, (6, 8), 12, 2, "silu")
+    module = ConditionalUNet(SPEC.shape, 1, (6, 8), 12, 2, "silu")
 
     def apply(method, *arguments):
         run = jax.jit(lambda *a: module.apply({"params": params["vae"]}, *a, method=method))
         return np.asarray(run(*arguments), np.float64)
 
-    x = batch["image"]
+    x = batch["x"]
     (mean, logvar), prior = apply("infer", x), apply("expect", x)
     z = mean + np.exp(logvar / 2) * np.asarray(jax.random.normal(key, mean.shape), np.float64)
     drawn = 1 / (1 + np.exp(-apply("draw", x, jnp.asarray(z, jnp.float32))))
@@ -84,7 +84,7 @@ def test_the_loss_is_the_squared_error_of_the_last_channels_and_the_weighed_dive
 
 def test_a_prediction_sees_the_first_channels_alone(started):
     model, params, extra = started
-    x, other = batch_of()["image"], batch_of(seed=1)["image"]
+    x, other = batch_of()["x"], batch_of(seed=1)["x"]
     shown = model.translate(params, extra, x)
     assert shown.shape == (8, 8, 7, 2)
     hidden = jnp.concatenate([x[..., :1], other[..., 1:]], axis=-1)
@@ -95,8 +95,8 @@ def test_a_prediction_sees_the_first_channels_alone(started):
 
 def test_the_posterior_alone_sees_what_is_predicted(started):
     _, params, _ = started
-    module = ConditionalUNet(SPEC.image_shape, 1, (6, 8), 12, 2, "silu")
-    x = batch_of()["image"]
+    module = ConditionalUNet(SPEC.shape, 1, (6, 8), 12, 2, "silu")
+    x = batch_of()["x"]
     changed = x.at[..., 1:].set(0.5)
     seen = []
     for method in ("expect", "infer"):
@@ -134,7 +134,7 @@ def test_bridges_bring_single_pixels_across_and_latents_reach_every_pixel():
 
 def test_the_untrained_model_draws_near_the_background(started):
     model, params, extra = started
-    drawn = model.translate(params, extra, batch_of()["image"])
+    drawn = model.translate(params, extra, batch_of()["x"])
     assert 0.005 < float(jnp.median(drawn)) < 0.08
 
 
@@ -160,7 +160,7 @@ def learnt(started):
     images = shapes(512, 0)
     for k in range(250):
         batch = images[(64 * k) % 512 :][:64]
-        state, metrics = step(state, {"image": jnp.asarray(batch), "mask": jnp.ones(64)})
+        state, metrics = step(state, {"x": jnp.asarray(batch), "mask": jnp.ones(64)})
     translate = jax.jit(model.translate)
     return lambda x: np.asarray(translate(state.params, state.extra, x)), metrics
 
@@ -181,7 +181,7 @@ def test_it_learns_what_can_be_known_and_nothing_of_what_cannot(learnt):
     [
         (SPEC, {"inputs": 3}, r"no channel to predict, .*: got model\.inputs=3 of 3 channels, expected 1 or more and"),
         (SPEC, {"inputs": 0}, r"or none to predict it from: got model\.inputs=0 of 3 channels, .*; change model\.inp"),
-        (SPEC._replace(image_shape=(8, 8, 1)), {}, r"got model\.inputs=1 of 1 channels, .*or the channels in the sect"),
+        (SPEC._replace(shape=(8, 8, 1)), {}, r"got model\.inputs=1 of 1 channels, .*or the channels in the sect"),
         (SPEC, {"likelihood": "flat"}, r"unknown likelihood: got 'flat', expected one of \('normal', 'bernoulli'\)"),
         (SPEC, {"filters": ()}, r"an empty layer: got filters \(\), 12 hidden units and 2 latents, expected one conv"),
         (SPEC, {"activation": "relo"}, r"unknown activation: got 'relo', expected the name of a function in flax"),

@@ -71,7 +71,7 @@ def test_the_scores_are_those_of_the_model(finished, tiny):
     scores = json.loads((finished / "scores.json").read_text())
     built = experiment.restore(finished)
     encode, decode = experiment.coder(built)
-    images = built.source.splits["test"].arrays["image"].astype(np.float32) / 255
+    images = built.source.splits["test"].arrays["x"].astype(np.float32) / 255
     mean, logvar = (np.asarray(part, np.float64) for part in encode(images))
     error = np.mean((np.asarray(decode(mean.astype(np.float32)), np.float64) - images) ** 2)
     assert scores["judged_images"] == len(images) == 128
@@ -199,7 +199,7 @@ def test_a_run_is_restored_from_its_workdir_alone(calm):
     assert found.source.class_names == ("interphase", "metaphase")
     encode, _ = experiment.coder(found)
     other, _ = experiment.coder(found._replace(state=state))
-    images = found.source.splits["test"].arrays["image"].astype(np.float32) / 255
+    images = found.source.splits["test"].arrays["x"].astype(np.float32) / 255
     np.testing.assert_array_equal(encode(images)[0], other(images)[0])
     assert leaves(found.state) == leaves(state)
 

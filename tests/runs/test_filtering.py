@@ -99,7 +99,7 @@ def test_scores_and_labels_are_of_every_image_in_order(loaded):
     valid = loaded.trained.source.splits["valid"]
     found = over(loaded.score, valid)
     assert found.dtype == np.float64
-    np.testing.assert_allclose(found, differences(loaded, valid.arrays["image"]), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found, differences(loaded, valid.arrays["x"]), rtol=1e-4, atol=1e-6)
     assert (
         filtering.labels(loaded.trained.source, valid).tolist()
         == (valid.metadata["Metadata_Kind"] == "single").tolist()
@@ -141,9 +141,7 @@ def test_drawn_frames_are_listed_by_their_numbers_once_each(drawn, loaded, tmp_p
     found = lists(output)
     expected = {}
     for split in loaded.trained.source.splits.values():
-        expected |= zip(
-            split.metadata["Metadata_Index"].tolist(), differences(loaded, split.arrays["image"]), strict=True
-        )
+        expected |= zip(split.metadata["Metadata_Index"].tolist(), differences(loaded, split.arrays["x"]), strict=True)
     assert len(expected) == 96 + 48 + 48
     written = pl.concat(found.values())
     assert written.columns == ["Metadata_Index", "Metadata_Score"]

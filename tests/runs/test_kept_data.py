@@ -20,7 +20,7 @@ def _source(files=None, with_checksums=True, extra=0):
         rows = [file for file in files if file[2] == split]
         names, labels = (np.array([row[k] for row in rows], np.str_) for k in (0, 1))
         numbers = np.array([CLASSES.index(label) for label in labels])
-        arrays = {"image": np.zeros((len(rows), 2, 2, 1), np.uint8), "label": numbers}
+        arrays = {"x": np.zeros((len(rows), 2, 2, 1), np.uint8), "label": numbers}
         metadata = {"Metadata_File": names, "Metadata_Class": labels, "Metadata_Extra": np.full(len(rows), extra)}
         checksums = np.array([row[3] for row in rows], np.uint32) if with_checksums else None
         splits[split] = Split(len(rows), arrays, metadata=metadata, checksums=checksums)

@@ -73,7 +73,7 @@ def test_udr_compares_the_models_on_the_same_images(workdir):
     codes, kls = [], []
     for k in range(2):
         trained = experiment.restore(workdir / f"run{k}")
-        images = trained.source.splits["test"].arrays["image"].astype(np.float32) / 255
+        images = trained.source.splits["test"].arrays["x"].astype(np.float32) / 255
         mean, logvar = (np.asarray(part) for part in experiment.coder(trained)[0](images))
         codes.append(mean)
         kls.append(encoding.kl_per_latent(mean, logvar))

@@ -23,7 +23,7 @@ def feed(rank):
     def stacked(start):
         half = toy.BATCH // 2
         for item in whole.stacked(start):
-            yield {"image": item["image"][:, rank * half : (rank + 1) * half]}
+            yield {"x": item["x"][:, rank * half : (rank + 1) * half]}
 
     return whole._replace(stacked=stacked)
 

@@ -15,14 +15,14 @@ VALUES = np.random.default_rng(0).integers(0, 256, 21, dtype=np.uint8)
 
 def model(axis_name):
     def loss(params, extra, batch, key, step):
-        value = batch_mean(params * batch["image"], batch["mask"], axis_name) + extra * step
+        value = batch_mean(params * batch["x"], batch["mask"], axis_name) + extra * step
         return value, ({"noise": jax.random.uniform(key)}, extra)
 
     return Model(None, {"one": loss})
 
 
 def prepare(batch):
-    return {**batch, "image": batch["image"].astype(jnp.float32) / 255}
+    return {**batch, "x": batch["x"].astype(jnp.float32) / 255}
 
 
 def batches(size):
@@ -31,7 +31,7 @@ def batches(size):
         count = len(image)
         # Padding holds the largest value: counted by mistake it would be seen.
         image = np.concatenate([image, np.full(size - count, 255, np.uint8)])
-        yield {"image": image, "mask": (np.arange(size) < count).astype(np.float32)}
+        yield {"x": image, "mask": (np.arange(size) < count).astype(np.float32)}
 
 
 @pytest.mark.parametrize("num_devices", [1, 4])
@@ -52,14 +52,14 @@ def test_nothing_to_evaluate_on():
     evaluate = evaluator(model(None), prepare, jax.devices()[:1], None)
     with pytest.raises(ValueError, match="got no batch with a real example"):
         evaluate(jnp.float32(1), jnp.float32(0), [], jax.random.key(0), jnp.float32(0))
-    padding = {"image": np.zeros(8, np.uint8), "mask": np.zeros(8, np.float32)}
+    padding = {"x": np.zeros(8, np.uint8), "mask": np.zeros(8, np.float32)}
     with pytest.raises(ValueError, match="got no batch with a real example"):
         evaluate(jnp.float32(1), jnp.float32(0), [padding], jax.random.key(0), jnp.float32(0))
 
 
 def test_losses_for_evaluation_take_the_place_of_those_for_training():
     def other(params, extra, batch, key, step):
-        return batch_mean(params * batch["image"], batch["mask"], None), ({}, extra)
+        return batch_mean(params * batch["x"], batch["mask"], None), ({}, extra)
 
     evaluate = evaluator(model(None)._replace(eval_losses={"one": other}), prepare, jax.devices()[:1], None)
     result = evaluate(jnp.float32(2.0), jnp.float32(0.5), batches(8), jax.random.key(1), jnp.float32(6.0))

@@ -14,7 +14,7 @@ from cellfx.training.state import create_state
 from cellfx.training.step import train_step
 from cellfx.types import Model
 
-BATCH = {"image": jnp.full((8, *toy.SHAPE), 0.5), "mask": jnp.ones(8)}
+BATCH = {"x": jnp.full((8, *toy.SHAPE), 0.5), "mask": jnp.ones(8)}
 
 
 def duel(metric_names=("a/seen", "b/seen")):

@@ -39,7 +39,7 @@ def model(axis_name=None, scale=1.0):
 
     def loss(params, extra, batch, key, step):
         del step
-        own, x = params["vae"], batch["image"].reshape(len(batch["image"]), -1)
+        own, x = params["vae"], batch["x"].reshape(len(batch["x"]), -1)
         z = x @ own["encoder"]["kernel"] + own["encoder"]["bias"][None]
         z = z + 0.1 * standard_normal(key, z.shape, axis_name).astype(z.dtype)
         error = jnp.sum((z @ own["decoder"] - x) ** 2, axis=1)
@@ -67,13 +67,13 @@ def streamed(steps_per_call):
         step = start
         while True:
             rows = [np.random.default_rng(s).permutation(EXAMPLES)[:BATCH] for s in range(step, step + steps_per_call)]
-            yield {"image": data[np.stack(rows)]}
+            yield {"x": data[np.stack(rows)]}
             step += steps_per_call
 
     def read(resident, inputs, key, step):
         del resident, key, step
-        image = inputs["image"].astype(jnp.float32) / 255
-        return {"image": image, "mask": jnp.ones(len(image))}
+        image = inputs["x"].astype(jnp.float32) / 255
+        return {"x": image, "mask": jnp.ones(len(image))}
 
     return ToyFeed({}, stacked, read)
 
@@ -89,10 +89,10 @@ def resident(axis_name=None):
     def read(resident, inputs, key, step):
         del inputs, step
         rows = local_part(jax.random.randint(key, (BATCH,), 0, EXAMPLES), axis_name)
-        image = resident["image"][rows].astype(jnp.float32) / 255
-        return {"image": image, "mask": jnp.ones(BATCH // axis_size(axis_name))}
+        image = resident["x"][rows].astype(jnp.float32) / 255
+        return {"x": image, "mask": jnp.ones(BATCH // axis_size(axis_name))}
 
-    return ToyFeed({"image": images()}, stacked, read)
+    return ToyFeed({"x": images()}, stacked, read)
 
 
 def setup(feed, steps_per_call, devices=None, scale=1.0, optimizer=None):
@@ -114,8 +114,8 @@ def train(workdir, num_steps, steps_per_call=2, save_every=4, eval_every=10, log
     program, state, feed = setup(feed or streamed(steps_per_call), steps_per_call, devices, **kwargs)
     restored = checkpoint.restore(workdir / "checkpoints", state, messages.append)
     state = state if restored is None else parallel.place(restored, devices)
-    measure = evaluator(model(), lambda batch: {**batch, "image": batch["image"] / 255}, devices, None)
-    batch = {"image": images().astype(np.float32), "mask": np.ones(EXAMPLES, np.float32)}
+    measure = evaluator(model(), lambda batch: {**batch, "x": batch["x"] / 255}, devices, None)
+    batch = {"x": images().astype(np.float32), "mask": np.ones(EXAMPLES, np.float32)}
 
     with Writer(workdir, int(state.step), messages.append) as writer:
         state = fit(

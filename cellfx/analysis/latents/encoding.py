@@ -47,7 +47,7 @@ def encode_batches(encode: Encode, batches: Iterable[Mapping[str, np.ndarray]]) 
     """
     columns: dict[str, list[np.ndarray]] = {}
     for batch in batches:
-        image = batch["image"]
+        image = batch["x"]
         if np.issubdtype(image.dtype, np.integer):
             raise UserError(
                 f"images to encode hold stored pixels: got {image.dtype}, expected float32 in [0, 1]; "

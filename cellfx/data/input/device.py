@@ -70,7 +70,7 @@ def device(
         "brightness": brightness,
         "contrast": contrast,
     }
-    augment.check(arrays["image"].shape[1:], **augmentation)
+    augment.check(arrays["x"].shape[1:], **augmentation)
     steps_per_epoch = split.num_examples // batch_size
 
     def read(resident: PyTree, stacked: PyTree, key: Key, step: jax.Array) -> Batch:
@@ -80,8 +80,8 @@ def device(
         draws = augment.draw(key, batch_size, **augmentation)
         rows, draws = jax.tree.map(lambda x: local_part(x, axis_name), (rows, draws))
         batch = {name: array.at[rows].get(mode="promise_in_bounds") for name, array in resident.items()}
-        images = to_float(augment.apply_geometric(batch["image"], draws))
-        return {**batch, "image": augment.apply_photometric(images, draws), "mask": jnp.ones(rows.shape)}
+        images = to_float(augment.apply_geometric(batch["x"], draws))
+        return {**batch, "x": augment.apply_photometric(images, draws), "mask": jnp.ones(rows.shape)}
 
     return Feed(resident=arrays, stacked=_nothing, read=read, steps_per_epoch=steps_per_epoch)
 

@@ -26,7 +26,7 @@ class Feed(NamedTuple):
             leaves (K, B, ...) with B the part of the global batch that this host reads. ``{}`` items for a resident
             feed.
         read: traced in the step, ``(resident, one step's slice of an item, key, step) -> batch`` of THIS device:
-            image (B, H, W, C) float32 in [0, 1], augmented; mask (B,) ones; label, factors, group where the data has
+            x (B, H, W, C) float32 in [0, 1], augmented; mask (B,) ones; label, factors, group where the data has
             them.
         steps_per_epoch: steps after which the next permutation of the data starts.
     """

@@ -100,7 +100,7 @@ def _check_batch_size(batch_size: int, num_examples: int, hosts: int) -> None:
 
 def _read(resident: PyTree, stacked: PyTree, key: Key, step: jax.Array) -> Batch:
     del resident, key, step
-    return {**stacked, "image": to_float(stacked["image"]), "mask": jnp.ones(stacked["image"].shape[0], jnp.float32)}
+    return {**stacked, "x": to_float(stacked["x"]), "mask": jnp.ones(stacked["x"].shape[0], jnp.float32)}
 
 
 def _num_threads() -> int:
@@ -120,7 +120,7 @@ def _options(tf: Any) -> Any:
 def _steps_of_arrays(split: Split, batch_size: int, seed: int, settings: dict[str, Any]) -> Callable[[int], Any]:
     """Start step -> dataset of batches: positions in the epoch, permuted, gathered and augmented."""
     tf = import_tensorflow()
-    change = _augmentation(split.arrays["image"].shape[1:], batch_size, seed, settings)
+    change = _augmentation(split.arrays["x"].shape[1:], batch_size, seed, settings)
     tensors = {name: tf.constant(array) for name, array in split.arrays.items()}
     steps_per_epoch = split.num_examples // batch_size
     part = batch_size // jax.process_count()
@@ -135,7 +135,7 @@ def _steps_of_arrays(split: Split, batch_size: int, seed: int, settings: dict[st
             np.int64(split.num_examples - 1),
         )
         rows = {name: tf.gather(tensor, rows) for name, tensor in tensors.items()}
-        return {**rows, "image": change(rows["image"], step)}
+        return {**rows, "x": change(rows["x"], step)}
 
     def batches(start: int) -> Any:
         return tf.data.Dataset.range(start, _FOREVER).map(batch, num_parallel_calls=_num_threads(), deterministic=True)
@@ -148,10 +148,10 @@ def _steps_of_stream(split: Split, batch_size: int, seed: int, settings: dict[st
     tf = import_tensorflow()
     hosts = jax.process_count()
     examples = split.examples().shard(hosts, jax.process_index())
-    shape = examples.element_spec["image"].shape
+    shape = examples.element_spec["x"].shape
     change = _augmentation(tuple(shape), batch_size, seed, settings)
     steps_per_epoch = split.num_examples // batch_size
-    image_bytes = int(np.prod(shape)) * examples.element_spec["image"].dtype.size
+    image_bytes = int(np.prod(shape)) * examples.element_spec["x"].dtype.size
     buffer = max(2, min(split.num_examples // hosts, _SHUFFLE_BYTES // image_bytes))
 
     def batches(start: int) -> Any:
@@ -165,7 +165,7 @@ def _steps_of_stream(split: Split, batch_size: int, seed: int, settings: dict[st
 
         @tf.autograph.experimental.do_not_convert
         def augmented(step: Any, batch: dict[str, Any]) -> dict[str, Any]:
-            return {**batch, "image": change(batch["image"], step)}
+            return {**batch, "x": change(batch["x"], step)}
 
         endless = tf.data.Dataset.range(first, _FOREVER).flat_map(epoch)
         return endless.enumerate(start).map(augmented, num_parallel_calls=_num_threads(), deterministic=True)

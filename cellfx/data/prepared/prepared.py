@@ -232,7 +232,7 @@ def _check_classes(
 
 def _array_split(prepared: Prepared, arrays: Mapping[str, np.ndarray], rows: np.ndarray, seed: int) -> Split:
     rows = np.random.default_rng(seed).permutation(rows)  # the first images of a split are of all classes
-    arrays = {"image": read_in_chunks(prepared, rows), **{name: values[rows] for name, values in arrays.items()}}
+    arrays = {"x": read_in_chunks(prepared, rows), **{name: values[rows] for name, values in arrays.items()}}
     metadata = {name: values[rows] for name, values in prepared.columns.items()}
     return Split(len(rows), arrays, metadata=metadata, checksums=prepared.checksums[rows])
 
@@ -254,7 +254,7 @@ def _streamed_split(prepared: Prepared, arrays: Mapping[str, np.ndarray], rows: 
 
         def with_images(chunk: dict[str, Any]) -> dict[str, Any]:
             images = tf.numpy_function(prepared.read, [chunk.pop("row")], np.dtype(summary.dtype))
-            return {"image": tf.ensure_shape(images, (None, *summary.image_shape)), **chunk}
+            return {"x": tf.ensure_shape(images, (None, *summary.image_shape)), **chunk}
 
         chunks = tf.data.Dataset.from_tensor_slices(
             {"row": rows, **{key: values[rows] for key, values in arrays.items()}}

@@ -140,7 +140,7 @@ def _test_images(classifier: Trained, count: int) -> tuple[np.ndarray, np.ndarra
     for label in np.unique(labels):
         turn[labels == label] = np.arange(np.sum(labels == label))
     rows = np.argsort(turn, kind="stable")[:count]
-    return to_float(split.arrays["image"][rows]), labels[rows], classifier.source.class_names
+    return to_float(split.arrays["x"][rows]), labels[rows], classifier.source.class_names
 
 
 def _curves(

@@ -30,7 +30,7 @@ def baseline(folder: Path, inputs: Mapping[str, Path]) -> None:
         for run in run_folders(stage).values():
             source = load_source({**read_config(run)["data"], "normalise": False})
             parts = {part: source.splits[part] for part in ("train", "valid", "test")}
-            codes = {part: statistics(split.arrays["image"]) for part, split in parts.items()}
+            codes = {part: statistics(split.arrays["x"]) for part, split in parts.items()}
             known = [
                 np.concatenate([codes["train"], codes["valid"]]),
                 np.concatenate([parts[part].arrays["label"] for part in ("train", "valid")]),

@@ -87,7 +87,7 @@ def encode_source(source: Source, encode: Encode, limits: Mapping[str, int], rot
         for batch in batches(rows):
             real = batch["mask"] > 0
             views.append(
-                np.stack([np.asarray(encode(view)[0])[real] for view in symmetric_views(batch["image"], rotations)])
+                np.stack([np.asarray(encode(view)[0])[real] for view in symmetric_views(batch["x"], rotations)])
             )
             labels.append(batch["label"][real])
             splits.append(np.full(int(real.sum()), name))

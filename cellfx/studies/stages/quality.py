@@ -38,7 +38,7 @@ def quality(
         features = bound(classifier, classifier.model.features)
         real = {part: over(features, trained.source.splits[part]) for part in ("train", "test")}
         drawn = draw(sampler(trained), num_generated, int(trained.settings["train"].get("seed", 0)))
-        fake = over(features, Split(len(drawn), {"image": drawn}))
+        fake = over(features, Split(len(drawn), {"x": drawn}))
         size = min(MAX_SUBSET, *(len(part) // 2 for part in (real["train"], real["test"], fake)))
         distances = {
             name: kernel_distance(real["train"], other, SUBSETS, size)._asdict()

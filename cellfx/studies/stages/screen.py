@@ -46,7 +46,7 @@ def screen(
         found = filtering.load(run, max_false_positive_rate)
         splits = found.trained.source.splits
         truth = {part: filtering.labels(found.trained.source, split) for part, split in splits.items()}
-        images = {part: to_float(split.arrays["image"]) for part, split in splits.items()}
+        images = {part: to_float(split.arrays["x"]) for part, split in splits.items()}
         seen = np.concatenate([images["valid"], images["test"]])
         regressed = np.split(pixel_regression(images["train"], truth["train"], seen), [len(truth["valid"])])
         scored = {

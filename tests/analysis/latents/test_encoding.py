@@ -22,7 +22,7 @@ def batches(dtype=np.float32):
     for start, mask in ((0, [1, 1, 1, 1]), (2, [0, 0, 1, 1])):
         rows = slice(start, start + 4)
         yield {
-            "image": image[rows],
+            "x": image[rows],
             "label": label[rows],
             "group": group[rows],
             "factors": image[rows, 0, 0],
@@ -40,7 +40,7 @@ def test_padding_goes_and_columns_stay_together():
 
 
 def test_a_batch_may_lack_mask_and_labels():
-    latents = encode_batches(encode, [{"image": np.ones((3, 2, 2, 2), np.float32)}])
+    latents = encode_batches(encode, [{"x": np.ones((3, 2, 2, 2), np.float32)}])
     assert latents.mean.shape == (3, 2)
     assert latents.label is None
 
@@ -49,7 +49,7 @@ def test_nothing_to_encode():
     with pytest.raises(ValueError, match="nothing to encode: got no example"):
         encode_batches(encode, [])
     with pytest.raises(ValueError, match="nothing to encode: got no example"):
-        encode_batches(encode, [{"image": np.ones((3, 2, 2, 2), np.float32), "mask": np.zeros(3)}])
+        encode_batches(encode, [{"x": np.ones((3, 2, 2, 2), np.float32), "mask": np.zeros(3)}])
 
 
 def test_stored_pixels_are_refused():

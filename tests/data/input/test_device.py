@@ -18,7 +18,7 @@ AUGMENTATION = {"flips": True, "rotations": True, "crop_px": 2, "brightness": 0.
 def split():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (COUNT, 6, 6, 1)).astype(np.uint8)
-    return Split(COUNT, arrays={"image": image, "label": np.arange(COUNT, dtype=np.int32)})
+    return Split(COUNT, arrays={"x": image, "label": np.arange(COUNT, dtype=np.int32)})
 
 
 def _batches(feed, steps):
@@ -81,9 +81,9 @@ def test_an_epoch_reads_every_example_at_most_once(split):
         assert len(set(labels.tolist())) == 40
     assert not np.array_equal(*epochs)
     for batch in batches:
-        stored = split.arrays["image"][batch["label"]]
+        stored = split.arrays["x"][batch["label"]]
         # XLA multiplies by the reciprocal of 255.
-        np.testing.assert_allclose(batch["image"], stored / np.float32(255), rtol=2e-7)
+        np.testing.assert_allclose(batch["x"], stored / np.float32(255), rtol=2e-7)
         np.testing.assert_array_equal(batch["mask"], np.ones(BATCH, np.float32))
         assert batch["mask"].dtype == np.float32
 
@@ -104,7 +104,7 @@ def test_four_devices_read_the_batch_of_one(split):
 
     def read(rank, resident, key, step):
         batch = feed.read(resident, {}, key, step)
-        assert batch["image"].shape[0] == BATCH // 4
+        assert batch["x"].shape[0] == BATCH // 4
         return jax.tree.map(lambda x: gather(x, "devices"), batch)
 
     arguments = (np.arange(4), feed.resident, jax.random.key(3), jnp.int32(3))
@@ -118,9 +118,9 @@ def test_four_devices_read_the_batch_of_one(split):
 def test_images_are_augmented_with_the_key_of_the_step(split):
     plain, augmented = (_batches(device(split, BATCH, 1, 0, **kwargs), [2])[0] for kwargs in ({}, AUGMENTATION))
     np.testing.assert_array_equal(plain["label"], augmented["label"])
-    expected = augment.apply(plain["image"], augment.draw(jax.random.key(2), BATCH, **AUGMENTATION))
-    np.testing.assert_allclose(augmented["image"], expected, rtol=0, atol=3e-7)
-    assert not np.array_equal(augmented["image"], plain["image"])
+    expected = augment.apply(plain["x"], augment.draw(jax.random.key(2), BATCH, **AUGMENTATION))
+    np.testing.assert_allclose(augmented["x"], expected, rtol=0, atol=3e-7)
+    assert not np.array_equal(augmented["x"], plain["x"])
 
 
 def test_nothing_is_streamed(split):

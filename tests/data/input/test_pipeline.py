@@ -20,7 +20,7 @@ ALL = {"flips": True, "rotations": True, "crop_px": 2, "brightness": 0.2, "contr
 def arrays():
     rng = np.random.default_rng(0)
     return {
-        "image": rng.integers(0, 256, (NUM_EXAMPLES, SIZE, SIZE, 1), np.uint8),
+        "x": rng.integers(0, 256, (NUM_EXAMPLES, SIZE, SIZE, 1), np.uint8),
         "label": np.arange(NUM_EXAMPLES, dtype=np.int32),
         "factors": rng.random((NUM_EXAMPLES, 2), np.float32),
     }
@@ -46,7 +46,7 @@ def test_items_hold_the_steps_of_a_dispatch_as_stored(split, arrays):
     assert feed.resident == {}
     assert feed.steps_per_epoch == STEPS_PER_EPOCH
     assert {name: (array.shape, array.dtype) for name, array in item.items()} == {
-        "image": ((STEPS, BATCH, SIZE, SIZE, 1), np.uint8),
+        "x": ((STEPS, BATCH, SIZE, SIZE, 1), np.uint8),
         "label": ((STEPS, BATCH), np.int32),
         "factors": ((STEPS, BATCH, 2), np.float32),
     }
@@ -86,7 +86,7 @@ def test_steps_per_dispatch_do_not_change_the_batches(split):
     steps = _steps(pipeline(split, BATCH, STEPS, 0, **ALL), 0, 5)
     single = list(itertools.islice(pipeline(split, BATCH, 1, 0, **ALL).stacked(0), 5))
     for step, item in zip(steps, single, strict=True):
-        np.testing.assert_array_equal(step["image"], item["image"][0])
+        np.testing.assert_array_equal(step["x"], item["x"][0])
 
 
 def test_hosts_read_parts_of_the_same_global_batch(arrays, monkeypatch):
@@ -100,7 +100,7 @@ def test_hosts_read_parts_of_the_same_global_batch(arrays, monkeypatch):
     for step, expected in enumerate(whole):
         for name in expected:
             together = np.concatenate([part[step][name] for part in parts])
-            if name == "image":  # vectorised sums over another number of images may differ in the last bit
+            if name == "x":  # vectorised sums over another number of images may differ in the last bit
                 np.testing.assert_allclose(together, expected[name], rtol=0, atol=3e-7)
             else:
                 np.testing.assert_array_equal(together, expected[name])
@@ -123,8 +123,8 @@ def test_read_makes_a_batch(arrays):
     feed = pipeline(Split(NUM_EXAMPLES, arrays), BATCH, STEPS, 0)
     item = {name: array[0] for name, array in next(feed.stacked(0)).items()}
     batch = jax.jit(feed.read)({}, item, jax.random.key(0), 0)
-    assert batch["image"].dtype == np.float32
-    np.testing.assert_allclose(batch["image"], item["image"] / 255.0, rtol=1e-6)
+    assert batch["x"].dtype == np.float32
+    np.testing.assert_allclose(batch["x"], item["x"] / 255.0, rtol=1e-6)
     np.testing.assert_array_equal(batch["mask"], np.ones(BATCH, np.float32))
     np.testing.assert_array_equal(batch["label"], item["label"])
 
@@ -150,8 +150,8 @@ def test_both_pipelines_see_every_example_in_every_orientation_alike(arrays):
         seen = _epochs(make(split, 14, STEPS, 0, flips=True, rotations=True), num_epochs)  # 5 steps, none left over
         np.testing.assert_array_equal(np.bincount(seen["label"]), np.full(NUM_EXAMPLES, num_epochs))
         np.testing.assert_array_equal(seen["factors"], arrays["factors"][seen["label"]])
-        orbits = _orbits(arrays["image"] / np.float32(255))[seen["label"]]
-        matches = np.all(np.abs(orbits - seen["image"].reshape(len(orbits), 1, -1)) < 1e-6, axis=2)
+        orbits = _orbits(arrays["x"] / np.float32(255))[seen["label"]]
+        matches = np.all(np.abs(orbits - seen["x"].reshape(len(orbits), 1, -1)) < 1e-6, axis=2)
         np.testing.assert_array_equal(matches.sum(1), 1)
         expected = len(matches) / 8
         assert np.abs(matches.sum(0) - expected).max() < 5 * np.sqrt(expected)
@@ -159,7 +159,7 @@ def test_both_pipelines_see_every_example_in_every_orientation_alike(arrays):
 
 def test_both_pipelines_see_the_same_means_and_variances(arrays):
     split = Split(NUM_EXAMPLES, arrays)
-    ours, theirs = (_epochs(make(split, 14, STEPS, 0, **ALL), 12)["image"] for make in (pipeline, device))
+    ours, theirs = (_epochs(make(split, 14, STEPS, 0, **ALL), 12)["x"] for make in (pipeline, device))
     for statistic in (lambda x: x.mean((1, 2, 3)), lambda x: x.var((1, 2, 3)), lambda x: x.min((1, 2, 3))):
         one, other = statistic(ours), statistic(theirs)
         assert abs(one.mean() - other.mean()) < 5 * np.sqrt((one.var() + other.var()) / len(one))

@@ -9,7 +9,7 @@ from cellfx.studies.stages.embed import _divergence
 def test_the_kl_of_latents_counts_no_padding():
     """Before, three images were three of a batch of 256, all others black."""
     image = np.array([0.5, 1.0, 0.25], np.float32).reshape(3, 1, 1, 1)
-    source = Source("three", (1, 1, 1), {"train": Split(3, {"image": image})})
+    source = Source("three", (1, 1, 1), {"train": Split(3, {"x": image})})
 
     def encode(x):
         mean = np.asarray(x).reshape(len(x), 1) * 4
