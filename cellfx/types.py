@@ -47,7 +47,7 @@ The loss and every metric are means over the real examples (mask 1) of the *glob
 class Model(NamedTuple):
     """A model as pure functions; None means that the model lacks this ability.
 
-    A player is a group of parameters with a loss and an optimiser of its own: ``vae`` for a VAE, ``discriminator``
+    A player is a group of parameters with a loss and an optimizer of its own: ``vae`` for a VAE, ``discriminator``
     and ``generator`` for an InfoGAN.
 
     Attributes:
@@ -81,7 +81,7 @@ class TrainState(NamedTuple):
         key: () typed key; the key of a step is ``fold_in(key, step)``, so a resumed run replays a step exactly.
         params: parameters by player.
         extra: what is no parameter, e.g. batch statistics.
-        opt_state: optimiser states by player.
+        opt_state: optimizer states by player.
     """
 
     step: jax.Array

@@ -1,7 +1,7 @@
 """An InfoGAN on built-in cells: codes that draw cells, and a network that reads them back; Chen et al. 2016.
 
 The cells are round to long nuclei in interphase along the horizontal, in the middle of the field, in one focus, without
-neighbours or chromatin texture, under the strongest camera noise; size, elongation, brightness and outline vary. The
+neighbors or chromatin texture, under the strongest camera noise; size, elongation, brightness and outline vary. The
 camera is known and not learnt (model.grain: noise * (0.4 + light), as the drawn camera has it). Scores say which code
 follows which factor, and whether a classifier can tell drawn from real cells.
 

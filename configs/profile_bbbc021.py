@@ -1,7 +1,7 @@
 """BBBC021 (MCF-7 cells, 103 treatments, 12 mechanisms): mechanisms by the nearest treatment of another compound.
 
 As Ljosa et al. 2013 and Valletta et al.: the mean of a well's cells, the median of a treatment's wells, 1-nearest
-neighbour with cosine similarity, not the same compound. The table is one of single cells with features, for instance
+neighbor with cosine similarity, not the same compound. The table is one of single cells with features, for instance
 from ``bin/embed``, with the columns named below. Published: means of CellProfiler's features 0.83 (Ljosa); SparseVAE
 0.885 to 0.904, CytoVAE 0.885 (beta 0) and 0.837 (beta 1), with an adversary 0.904 and 0.827 (Valletta, table 1);
 CytoVAE 0.835, CytoVAE+ 0.906 (Lafarge et al. 2019, as Valletta quotes them).

@@ -3,7 +3,7 @@
 Compared are compounds at their highest dose, of known mechanism, whose mechanism another compound has too. The profiles
 are the annotated plates (level 3) of broadinstitute/lincs-cell-painting, to be downloaded by hand into
 ``$CELLFX_DATA/lincs/profiles``. Published for CellProfiler's features, spherized: odds ratio at 99.5 % 11.75,
-precision@R .056. Size tiny runs on one plate that is normalised already.
+precision@R .056. Size tiny runs on one plate that is normalized already.
 
     CELLFX_DATA=/data bin/profile --config configs/profile_lincs.py --workdir runs/lincs
 """

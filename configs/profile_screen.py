@@ -1,6 +1,6 @@
 """Mechanisms of a drawn screen from the latents of its cells: the whole way from images to scores, on known effects.
 
-The mean of a well's cells, then the wells normalised in three ways; compared are compounds at their highest dose.
+The mean of a well's cells, then the wells normalized in three ways; compared are compounds at their highest dose.
 Train, embed, profile:
 
     bin/train --config configs/tcvae_screen.py --workdir runs/screen

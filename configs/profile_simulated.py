@@ -1,4 +1,4 @@
-"""A screen with known effects, normalised in four ways: what spherizing does to mechanisms and batches.
+"""A screen with known effects, normalized in four ways: what spherizing does to mechanisms and batches.
 
 Sixteen mechanisms of six compounds, three batches of three plates with 64 negative controls each. Takes seconds.
 

@@ -2,7 +2,7 @@
 
 Published setting, Chen et al. 2018 (arXiv:1802.04942): beta 6, 10 latents, Bernoulli likelihood, Adam 1e-3, batch 2048,
 50 epochs of all 737,280 images. A MIG of .24 +- .10 over 10 seeds is quoted for it by CFASL, about .50 by the authors'
-own code under another protocol. The size ``full`` keeps beta, latents, likelihood and optimiser for a CPU's patience:
+own code under another protocol. The size ``full`` keeps beta, latents, likelihood and optimizer for a CPU's patience:
 the network of configs/tcvae.py, 50,000 images, batch 256, 5 epochs, 975 steps. ``published`` trains a wider network
 on 720,000 images as long as they did.
 

@@ -62,12 +62,12 @@ def flowcytometry(
     data_dir: str | os.PathLike[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
 ) -> Source:
-    """Images of single cells in several channels, labelled by the folder they lie in or by a table.
+    """Images of single cells in several channels, labeled by the folder they lie in or by a table.
 
     An object is one TIFF file of all channels, or one file per channel, ``<object>_Ch1.ome.tif`` and so on. All
     channels are prepared on first use, and anew whenever a file or an option that they depend on has changed: cropped
     or padded to one size (see ``cellfx.preprocess.size``). Which channels are taken, which examples train, validate and
-    test, and how intensities are normalised is decided when the data is loaded: the normalisation (see
+    test, and how intensities are normalized is decided when the data is loaded: the normalization (see
     ``cellfx.preprocess.cytometry``) is fitted on training images only and is ``preprocessing`` of the source.
 
     Cells of one sample resemble each other, and so do samples of one experiment: where there are several, tell them by
@@ -83,8 +83,8 @@ def flowcytometry(
         channel_names: names of the channels, in their order, for files that carry none.
         brightfield: which channels are bright field, names or indices; all others, scatter too, count as fluorescence.
             None takes those whose name contains ``bright`` or ``bf``.
-        normalise: whether intensities are normalised; otherwise images have the stored ones.
-        floor: what normalised fluorescence begins at, ``brightest`` or ``background``; see ``cytometry.fit``.
+        normalise: whether intensities are normalized; otherwise images have the stored ones.
+        floor: what normalized fluorescence begins at, ``brightest`` or ``background``; see ``cytometry.fit``.
         padding: stored intensity that fluorescence is padded with, or ``estimated`` for each image's own background.
         labels: CSV or Parquet that tells the class of every file; None takes the folder's name.
         labels_file: its column of paths relative to ``folder``.
@@ -109,7 +109,7 @@ def flowcytometry(
 
     Returns:
         Splits train, valid and test; with arrays, or with ``examples`` for data larger than ``in_memory_gib``. Images
-        are uint16 where normalised. Columns ``Metadata_File`` (of several files the first), ``Metadata_Class``,
+        are uint16 where normalized. Columns ``Metadata_File`` (of several files the first), ``Metadata_Class``,
         ``Metadata_Object`` (number at the end of the file's name, where no regular expression tells it), the size in
         the file as ``Metadata_Height_px`` and ``Metadata_Width_px``, and those of ``metadata_regex``: text, or whole
         numbers where all of a column are.
@@ -236,12 +236,12 @@ def _refuse_single_images(prepared: Prepared, folder: str | os.PathLike[str]) ->
 
 
 def _fitted(prepared: Prepared, kinds: tuple[str, ...], rows: np.ndarray, seed: int, floor: str) -> dict[str, Any]:
-    """How intensities are normalised, fitted on images of the given rows, as plain values."""
+    """How intensities are normalized, fitted on images of the given rows, as plain values."""
     if len(rows) > MAX_FITTED_IMAGES:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_FITTED_IMAGES, replace=False))
     normalisation = cytometry.fit(read_in_chunks(prepared, rows), kinds, seed=seed, floor=floor)
     for notice in normalisation.notices:
-        _logger.warning("normalising %s: %s", ", ".join(prepared.summary.channel_names), notice)
+        _logger.warning("normalizing %s: %s", ", ".join(prepared.summary.channel_names), notice)
     return {"kinds": list(kinds), "normalisation": cytometry.to_json(normalisation)}
 
 

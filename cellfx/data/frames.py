@@ -13,7 +13,7 @@ Every frame shows a field of 64 x 64 px, in the look of ``cellfx.data.synthetic`
 The kind is drawn first, then its factors, independently and uniformly. Light of several nuclei adds up. Sizes overlap
 on purpose: two small nuclei that overlap are no longer than one large or long nucleus, and the largest fragment covers
 more than the smallest nucleus, so that a gate on size cannot tell singles from the rest. What lies in a frame is
-centred on it but for up to 4 px; noise is that of ``synthetic``.
+centered on it but for up to 4 px; noise is that of ``synthetic``.
 """
 
 import difflib
@@ -51,7 +51,7 @@ _FEWEST, _MOST = np.array([[1, 2, 1, 1, 0], [1, 3, 4, 1, 0]], np.float32)
 _DEFOCUS_LOW, _DEFOCUS_HIGH = np.array([[0.8, 0.8, 0.8, 4.0, 0.8], [2.2, 2.2, 2.2, 9.0, 2.2]], np.float32)
 _BEND = np.array([nucleus.BEND, nucleus.BEND, 1.8, nucleus.BEND, nucleus.BEND], np.float32)
 _NOISE, _OFFSET_PX = (0.005, 0.03), 4.0
-# Centres of a clump's nuclei, in units of the sum of the radii of two discs of their areas: 1 touches.
+# Centers of a clump's nuclei, in units of the sum of the radii of two discs of their areas: 1 touches.
 _TOGETHER = (0.6, 1.05)
 _FRAGMENTS_PX = (5.0, 20.0)
 
@@ -186,7 +186,7 @@ def _draw_scene(seed: jax.Array, shares: jax.Array) -> dict[str, jax.Array]:
 
 
 def _places(scene: Mapping[str, jax.Array], drawn: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Centres (``MAX_OBJECTS``,) of all objects about the middle of those that are there."""
+    """Centers (``MAX_OBJECTS``,) of all objects about the middle of those that are there."""
     turn, near = drawn[:MAX_OBJECTS], drawn[MAX_OBJECTS:]
     radius_px = jnp.sqrt(scene["area_px"] / math.pi)
     together_px = (_TOGETHER[0] + (_TOGETHER[1] - _TOGETHER[0]) * near) * (radius_px[0] + radius_px)

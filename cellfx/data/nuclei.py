@@ -47,10 +47,10 @@ def nuclei(
     data_dir: str | os.PathLike[str] | None = None,
     by_class: bool = True,
 ) -> Source:
-    """Images of single cells, one per file, labelled by the folder they lie in.
+    """Images of single cells, one per file, labeled by the folder they lie in.
 
     The images are prepared on first use, and anew whenever a file of the folder or an option that they depend on has
-    changed: cropped about the centre or padded with their background to one size, never stretched. Which examples
+    changed: cropped about the center or padded with their background to one size, never stretched. Which examples
     train, validate and test is decided when the data is loaded.
 
     Args:

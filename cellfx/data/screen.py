@@ -20,7 +20,7 @@ units of these spreads and the same for all its cells:
 - mechanisms and compounds have directions of their own among the first six factors;
 - batches and plates differ in the microscope: gain (brightness), focus (defocus_px) and noise, each by itself;
 - brightness rises from the first row of a plate to the last, the area from the first column to the last;
-- typical variation: of the stain (brightness), and of density (more neighbours, smaller nuclei).
+- typical variation: of the stain (brightness), and of density (more neighbors, smaller nuclei).
 
 Cells of one plate depend on each other through it, and cells of one well through that, so that plates are what
 is split: of every batch, its last replicate plates are for tests, those before them for validation. Images are drawn as

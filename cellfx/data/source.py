@@ -88,7 +88,7 @@ def grouped(source: Source, classes: Mapping[str, Sequence[str]]) -> Source:
     label_of = np.full(len(source.class_names), -1, np.int32)
     for label, names in enumerate(classes.values()):
         label_of[[source.class_names.index(name) for name in names]] = label
-    splits = {name: _relabelled(split, label_of) for name, split in source.splits.items()}
+    splits = {name: _relabeled(split, label_of) for name, split in source.splits.items()}
     for name in ("train", "test"):
         present = set(splits[name].arrays["label"].tolist()) if name in splits else set()
         missing = [new for label, new in enumerate(classes) if label not in present]
@@ -117,7 +117,7 @@ def count_classes(split: Split, num_classes: int) -> tuple[int, ...]:
     return tuple(np.bincount(split.arrays["label"], minlength=num_classes).tolist())
 
 
-def _relabelled(split: Split, label_of: np.ndarray) -> Split:
+def _relabeled(split: Split, label_of: np.ndarray) -> Split:
     """The examples whose new label, ``label_of`` their old one, is not negative."""
     if split.arrays is None:
         raise ValueError(

@@ -2,10 +2,10 @@
 
 Source: L. Matthey, I. Higgins, D. Hassabis and A. Lerchner, "dSprites: Disentanglement testing Sprites dataset", 2017.
 Differs from the original: drawn anew from the geometry, 216 of 77,010 sprite pixels of 320 published images differ;
-and its constant factor, colour, is left out.
+and its constant factor, color, is left out.
 
-A pixel is on if its centre lies inside the shape. With scale s, angle a, and the offset (dx, dy) from the sprite's
-centre in pixels, y down,
+A pixel is on if its center lies inside the shape. With scale s, angle a, and the offset (dx, dy) from the sprite's
+center in pixels, y down,
 
     u = (cos(a) dx - sin(a) dy) / s,   v = (sin(a) dx + cos(a) dy) / s
 
@@ -17,7 +17,7 @@ this file, by the even-odd rule.
 | shape | 3 | 0 square, 1 ellipse, 2 heart |
 | scale | 6 | .5 to 1 |
 | orientation_rad | 40 | 0 to 2 pi, both ends included: the first and the last look alike |
-| x | 32 | 0 to 1: the centre in pixels is 16 + 32 x |
+| x | 32 | 0 to 1: the center in pixels is 16 + 32 x |
 | y | 32 | 0 to 1, the same downwards |
 """
 
@@ -42,7 +42,7 @@ FACTOR_VALUES = (
     np.linspace(0.0, 1.0, 32),
 )
 
-# No sprite reaches further from its centre than the corner of the largest square, 9.6 sqrt(2) = 13.6 px.
+# No sprite reaches further from its center than the corner of the largest square, 9.6 sqrt(2) = 13.6 px.
 _REACH_PX = 14
 _BLOCK = 256
 
@@ -146,7 +146,7 @@ def _split(indices: np.ndarray) -> Split:
 
 
 def _fill(factors: np.ndarray) -> np.ndarray:
-    """Sprites (B, 64, 64) uint8: the parity of the number of crossings to the left of each pixel's centre."""
+    """Sprites (B, 64, 64) uint8: the parity of the number of crossings to the left of each pixel's center."""
     first, table_row, table_dx = _crossings()
     x_index, y_index = factors[:, 3], factors[:, 4]
     sprite = np.ravel_multi_index(factors[:, :3].T, FACTOR_SIZES[:3])
@@ -157,7 +157,7 @@ def _fill(factors: np.ndarray) -> np.ndarray:
     image = np.repeat(np.arange(len(factors)), end - begin)
     entry = np.arange(len(image)) + np.repeat(begin - np.concatenate([[0], np.cumsum(end - begin)[:-1]]), end - begin)
     row = 16 + y_index[image] + table_row[entry]
-    # The first pixel whose centre, column + .5, lies to the right of the crossing.
+    # The first pixel whose center, column + .5, lies to the right of the crossing.
     column = np.floor(table_dx[entry] + (16.5 + 32.0 * FACTOR_VALUES[3][x_index[image]])).astype(np.int64)
     flips = np.zeros((len(factors), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     np.add.at(flips.reshape(-1), (image * IMAGE_SIZE + row) * IMAGE_SIZE + column, np.uint8(1))
@@ -171,10 +171,10 @@ def _crossings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Returns:
         first (lines + 1,) int64, where the entries of each line begin; lines are ordered by shape, scale, orientation,
         y and row. row and dx, of all entries: the row of pixels, counted from 16 + index of y, and the pixels from
-        the centre of the sprite to the right.
+        the center of the sprite to the right.
     """
     rows = np.arange(-_REACH_PX, _REACH_PX + 1)
-    # The centre lies at 16 + 32 k / 31 = 16 + k + k / 31 for the k-th y.
+    # The center lies at 16 + 32 k / 31 = 16 + k + k / 31 for the k-th y.
     heights = (rows[None, :] + 0.5 - FACTOR_VALUES[4][:, None]).reshape(-1)
     heart = np.load(pathlib.Path(__file__).with_name("heart_poly.npy")).astype(np.float64)
     square = np.array([[-9.6, -9.6], [9.6, -9.6], [9.6, 9.6], [-9.6, 9.6]])

@@ -1,13 +1,13 @@
 """Fluorescent nuclei drawn from known factors: the built-in data set, with a known law to rediscover.
 
-Every image shows a field of 64 x 64 px around one nucleus, in the look of H2B-GFP: grey nucleus, dark background.
+Every image shows a field of 64 x 64 px around one nucleus, in the look of H2B-GFP: gray nucleus, dark background.
 
 | factor | unit | interphase | metaphase |
 |---|---|---|---|
 | area_px | px of a 64 px wide field | 300 to 900 | 120 to 450 |
 | eccentricity | 0 circle, 1 line | 0 to .85 | .65 to .97 |
 | orientation_rad | long axis, from x towards y (down) | 0 to pi | 0 to pi |
-| x_px, y_px | centre, from the middle of the field | -2 to 2 | -2 to 2 |
+| x_px, y_px | center, from the middle of the field | -2 to 2 | -2 to 2 |
 | brightness | fraction of full scale | .25 to .70 | .50 to .95 |
 | texture | contrast of the chromatin | .30 to 1 | 0 to .50 |
 | neighbours | number of other nuclei near the border | 0 to 3 | 0 to 3 |
@@ -19,7 +19,7 @@ column. The columns overlap, so the proposal is forgotten and the label follows 
 
     metaphase  <=>  eccentricity^2 + brightness - area_px / 500 > 0.3
 
-All other factors are nuisances. What is not a factor (outline, places of chromatin and neighbours, noise of a pixel)
+All other factors are nuisances. What is not a factor (outline, places of chromatin and neighbors, noise of a pixel)
 comes from a 32-bit seed of the example, by integer hashing.
 """
 
@@ -59,7 +59,7 @@ FACTOR_LOW = np.array(
 FACTOR_HIGH = np.array(
     [[900, 0.85, math.pi, 2, 2, 0.7, 1.0, 4, 2, 0.03], [450, 0.97, math.pi, 2, 2, 0.95, 0.5, 4, 2, 0.03]], np.float32
 )
-"""Largest value of each factor by state, (2, F); neighbours are rounded down, hence 4."""
+"""Largest value of each factor by state, (2, F); neighbors are rounded down, hence 4."""
 
 
 _Held = tuple[tuple[int, float], ...]

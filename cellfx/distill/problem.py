@@ -13,8 +13,8 @@ FEWEST_ROWS = 20
 class Problem(NamedTuple):
     """N rows to fit and M to judge by, of d latents.
 
-    A formula of standardised latents stands for one of (z - centre) / scale; ``centre`` and ``scale`` are 0 and 1
-    where nothing was standardised.
+    A formula of standardized latents stands for one of (z - center) / scale; ``centre`` and ``scale`` are 0 and 1
+    where nothing was standardized.
 
     Attributes:
         x: (N, d) float64.

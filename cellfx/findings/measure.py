@@ -164,8 +164,8 @@ def _with_latents(found: Found, split: Split, seed: int, options: Options) -> Fo
         scores["disentanglement"] = _disentanglement(subject, split, codes, seed, options.factor_votes)
         scores["captured"] = _captured(codes, subject.source.factor_names)
     probed = None
-    labelled = codes.label is not None and len(subject.source.class_names) > 1
-    if labelled and judged_name(subject.source) != "train":
+    labeled = codes.label is not None and len(subject.source.class_names) > 1
+    if labeled and judged_name(subject.source) != "train":
         probed = probe_latents(subject, options.classes, options.head, options.symmetries, seed, options.train_images)
         scores["probe"] = probed.scores
     reconstructed = np.asarray(subject.decode(codes.mean[found.shown]))

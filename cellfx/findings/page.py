@@ -225,7 +225,7 @@ def _of_latents(found: Found) -> list[Figure]:
             Figure(
                 "scatter",
                 latents.latent_scatter(codes.mean[some], (first, second), codes.label[some], source.class_names),
-                f"Images in the plane of latents z{first} and z{second}, coloured by class",
+                f"Images in the plane of latents z{first} and z{second}, colored by class",
             )
         )
     if found.probed is not None:

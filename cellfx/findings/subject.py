@@ -49,18 +49,18 @@ class Subject(NamedTuple):
 
 
 def keep_preprocessing(workdir: Path, source: Source) -> None:
-    """Writes how intensities were normalised, where they were, beside the config of a run."""
+    """Writes how intensities were normalized, where they were, beside the config of a run."""
     if source.preprocessing is not None and not jax.process_index():
         write_whole(workdir / PREPROCESSING, json.dumps(source.preprocessing, indent=2).encode())
 
 
 def kept_preprocessing(workdir: Path) -> dict[str, Any] | None:
-    """What ``keep_preprocessing`` wrote; None where nothing was normalised."""
+    """What ``keep_preprocessing`` wrote; None where nothing was normalized."""
     return read_preprocessing(workdir) if (workdir / PREPROCESSING).is_file() else None
 
 
 def read_preprocessing(workdir: Path) -> dict[str, Any]:
-    """How the intensities of a run's images were normalised, as its source said when it was trained.
+    """How the intensities of a run's images were normalized, as its source said when it was trained.
 
     Raises:
         FileNotFoundError: the workdir does not hold it.
@@ -69,7 +69,7 @@ def read_preprocessing(workdir: Path) -> dict[str, Any]:
     path = Path(workdir) / PREPROCESSING
     if not path.is_file():
         raise FileNotFoundError(
-            f"{workdir} holds no {PREPROCESSING}; expected what its images were normalised by; restore the file or "
+            f"{workdir} holds no {PREPROCESSING}; expected what its images were normalized by; restore the file or "
             "train in a new workdir"
         )
     return read_mapping(path)

@@ -124,7 +124,7 @@ def of_split(codes: Codes, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def grouped(codes: Codes, classes: Mapping[str, Sequence[str]] | None) -> Codes:
-    """The rows of some classes, labelled by groups of them.
+    """The rows of some classes, labeled by groups of them.
 
     Args:
         codes: with class names.

@@ -27,7 +27,7 @@ class Heads(NamedTuple):
     """R trained heads: each setting with each seed, all seeds of the first setting first.
 
     Attributes:
-        params: as ``nn.head.Head`` has them, NumPy leaves (R, ...); for latents (z - centre) / scale.
+        params: as ``nn.head.Head`` has them, NumPy leaves (R, ...); for latents (z - center) / scale.
         centre: (L,) float32.
         scale: (L,) float32.
         num_classes: K.
@@ -71,7 +71,7 @@ def train(
     """Trains a head for every setting with every seed, all side by side.
 
     An epoch takes every row once, but for the rest that fills no batch, each time in a view drawn at random: flips and
-    rotations of the image, encoded beforehand. Latents are standardised by the rows trained on.
+    rotations of the image, encoded beforehand. Latents are standardized by the rows trained on.
 
     Args:
         views: (V, N, L) latents of V views of N images.
@@ -207,7 +207,7 @@ def select(heads: Heads, runs: Sequence[int]) -> Heads:
 
 
 def on_raw_latents(heads: Heads, run: int) -> PyTree:
-    """Parameters of one head, float64, with the standardisation folded into the first layer.
+    """Parameters of one head, float64, with the standardization folded into the first layer.
 
     Args:
         heads: R of them.

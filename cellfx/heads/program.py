@@ -1,4 +1,4 @@
-"""The program that trains heads: how their rows are drawn, what is minimised, and by which optimiser."""
+"""The program that trains heads: how their rows are drawn, what is minimised, and by which optimizer."""
 
 import functools
 from collections.abc import Mapping

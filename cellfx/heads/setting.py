@@ -1,4 +1,4 @@
-"""What a head on latents is trained with, and its optimiser."""
+"""What a head on latents is trained with, and its optimizer."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -132,7 +132,7 @@ def check_rows(views: np.ndarray, labels: np.ndarray, num_classes: int, batch_si
     if views.ndim != 3 or views.shape[1] != len(labels) or not views.size:
         raise UserError(
             f"latents and labels do not belong together: got latents {views.shape} and {len(labels)} labels, expected "
-            f"(views, rows, latents) and a label for each row; encode the labelled images"
+            f"(views, rows, latents) and a label for each row; encode the labeled images"
         )
     bad = np.argwhere(~np.isfinite(views))
     if len(bad):

@@ -51,7 +51,7 @@ def slopes(
 
 
 def gradient_norm_penalty(logits: jax.Array, gradient: jax.Array, real: bool) -> jax.Array:
-    """The regulariser of Roth et al. 2017, arXiv:1705.09367, algorithm 1 (as Isaksson 2018, eq. 2.15).
+    """The regularizer of Roth et al. 2017, arXiv:1705.09367, algorithm 1 (as Isaksson 2018, eq. 2.15).
 
     Its weight in the discriminator's loss is gamma / 2.
 

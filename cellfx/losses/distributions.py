@@ -21,6 +21,6 @@ def normal_kl(mean: jax.Array, logvar: jax.Array) -> jax.Array:
 def bernoulli_log_prob(x: jax.Array, logits: jax.Array) -> jax.Array:
     """Log-probability of ``x`` in [0, 1] under Bernoulli(sigmoid(logits)), elementwise.
 
-    For grey values strictly between 0 and 1 it is the cross-entropy with the sign changed, no density.
+    For gray values strictly between 0 and 1 it is the cross-entropy with the sign changed, no density.
     """
     return x * jax.nn.log_sigmoid(logits) + (1.0 - x) * jax.nn.log_sigmoid(-logits)

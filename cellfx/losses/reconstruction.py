@@ -33,14 +33,14 @@ def cross_entropy(x: jax.Array, logits: jax.Array, weight: jax.Array) -> jax.Arr
 
 
 def centre_window(image_shape: tuple[int, int, int], width_px: float | None) -> jax.Array:
-    """Weights that favour the cell in the centre over its neighbours.
+    """Weights that favour the cell in the center over its neighbors.
 
     Args:
         image_shape: (H, W, C).
-        width_px: standard deviation of a Gaussian centred on the image; None weighs all pixels 1.
+        width_px: standard deviation of a Gaussian centered on the image; None weighs all pixels 1.
 
     Returns:
-        (1, H, W, 1), 1 at the centre.
+        (1, H, W, 1), 1 at the center.
     """
     height, width, _ = image_shape
     if width_px is None:

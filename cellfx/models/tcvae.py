@@ -10,7 +10,7 @@ from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_to_standard_normal, warm_up
 from cellfx.losses.information import ESTIMATORS, KLTerms, decompose_kl, weighted_bias
 from cellfx.losses.reconstruction import logit, reconstruction_loss
-from cellfx.nn.autoencoder import Autoencoder, decoder_of, encoder_of, initialiser_of, sampler_of
+from cellfx.nn.autoencoder import Autoencoder, decoder_of, encoder_of, initializer_of, sampler_of
 from cellfx.types import Batch, Key, Model, PyTree, Spec
 
 
@@ -49,7 +49,7 @@ def tcvae(
         warm_up_steps: the three weights grow linearly from 0 during these steps.
         likelihood: ``normal`` (squared error) or ``bernoulli`` (cross-entropy).
         scale: standard deviation of a pixel under the normal likelihood, in units of the full intensity range.
-        window_px: weigh the reconstruction by a centred Gaussian of this standard deviation; None weighs all alike.
+        window_px: weigh the reconstruction by a centered Gaussian of this standard deviation; None weighs all alike.
         background: intensity, in (0, 1), of every pixel that the untrained decoder draws; that of most pixels saves
             the first epochs.
 
@@ -78,4 +78,4 @@ def tcvae(
         return total, ({"reconstruction": reconstruction, "kl": kl, **means._asdict()}, extra)
 
     decode, sample = decoder_of(module, "vae"), sampler_of(module, "vae")
-    return Model(initialiser_of(module, "vae"), {"vae": loss}, encode, decode, sample=sample)
+    return Model(initializer_of(module, "vae"), {"vae": loss}, encode, decode, sample=sample)

@@ -53,7 +53,7 @@ def unet_vae(
         warm_up_steps: the KL term's weight grows linearly from 0 during these steps.
         likelihood: ``normal`` (squared error) or ``bernoulli`` (cross-entropy).
         scale: standard deviation of a pixel under the normal likelihood, in units of the full intensity range.
-        window_px: weigh the reconstruction by a centred Gaussian of this standard deviation; None weighs all alike.
+        window_px: weigh the reconstruction by a centered Gaussian of this standard deviation; None weighs all alike.
         background: intensity, in (0, 1), of every pixel that the untrained model draws.
 
     Raises:

@@ -10,7 +10,7 @@ from cellfx.checks import Number, Weight, checked
 from cellfx.collectives import batch_mean, standard_normal
 from cellfx.losses.divergence import kl_to_standard_normal, warm_up
 from cellfx.losses.reconstruction import logit, reconstruction_loss
-from cellfx.nn.autoencoder import applied, autoencoder, decoder_of, encoder_of, initialiser_of, sampler_of
+from cellfx.nn.autoencoder import applied, autoencoder, decoder_of, encoder_of, initializer_of, sampler_of
 from cellfx.types import Batch, Key, Metrics, Model, PyTree, Spec
 
 
@@ -41,7 +41,7 @@ def vae(
         warm_up_steps: the KL term's weight grows linearly from 0 during these steps.
         likelihood: ``normal`` (squared error) or ``bernoulli`` (cross-entropy).
         scale: standard deviation of a pixel under the normal likelihood, in units of the full intensity range.
-        window_px: weigh the reconstruction by a centred Gaussian of this standard deviation; None weighs all alike.
+        window_px: weigh the reconstruction by a centered Gaussian of this standard deviation; None weighs all alike.
         background: intensity, in (0, 1), of every pixel that the untrained decoder draws; that of most pixels saves
             the first epochs.
         architecture: ``upsampling``, or ``dcgan`` for the layers of ``infogan``, which takes neither ``hidden`` nor
@@ -68,7 +68,7 @@ def vae(
         return total, (terms, new if training else extra)
 
     return Model(
-        initialiser_of(module, "vae"),
+        initializer_of(module, "vae"),
         {"vae": functools.partial(objective, training=True)},
         encoder_of(module, "vae"),
         decoder_of(module, "vae"),

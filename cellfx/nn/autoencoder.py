@@ -93,7 +93,7 @@ class Autoencoder(nn.Module):
         self.decoder = Decoder(self.filters, self.hidden, self.image_shape, self.activation, self.output_bias)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Logits of the reconstruction from the mean code; touches every parameter, for initialisation."""
+        """Logits of the reconstruction from the mean code; touches every parameter, for initialization."""
         mean, logvar = self.encode(x)
         return self.decode(mean + 0.0 * logvar)
 
@@ -146,7 +146,7 @@ class DcganAutoencoder(nn.Module):
         return self.decode(mean + 0.0 * logvar)
 
     def encode(self, x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        """(B, H, W, C) -> mean (B, L), logvar (B, L); normalised by this batch where it has a mask (B,)."""
+        """(B, H, W, C) -> mean (B, L), logvar (B, L); normalized by this batch where it has a mask (B,)."""
         y = self.encoder(x, mask)
         return self.mean(y), self.logvar(y)
 
@@ -217,7 +217,7 @@ def _is_activation(function: Any) -> bool:
     return getattr(found, "shape", None) == () and found.dtype == number.dtype
 
 
-def initialiser_of(module: Network, player: str) -> Callable[[Key], tuple[dict[str, PyTree], PyTree]]:
+def initializer_of(module: Network, player: str) -> Callable[[Key], tuple[dict[str, PyTree], PyTree]]:
     """``Model.init`` of a model whose only parameters are the module's, under the name of one player.
 
     ``extra`` holds the module's other collections: batch statistics, or nothing.

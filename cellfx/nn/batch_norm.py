@@ -1,4 +1,4 @@
-"""Batch normalisation over the real examples of the global batch."""
+"""Batch normalization over the real examples of the global batch."""
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +25,12 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """Normalises.
+        """Normalizes.
 
         Args:
             x: (B, ..., C).
-            mask: (B,), 1 real and 0 padding: normalises by the statistics of this batch, and moves the averages where
-                ``batch_stats`` is mutable. None normalises by the averages.
+            mask: (B,), 1 real and 0 padding: normalizes by the statistics of this batch, and moves the averages where
+                ``batch_stats`` is mutable. None normalizes by the averages.
 
         Returns:
             Same shape and dtype.

@@ -143,7 +143,7 @@ def _kernel_gradient_native(x: jax.Array, y: jax.Array, stride: int, padding: Pa
 
 
 def upsample_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Nearest-neighbour upsampling by 2 followed by a 3x3 convolution with zero padding, without the upsampled tensor.
+    """Nearest-neighbor upsampling by 2 followed by a 3x3 convolution with zero padding, without the upsampled tensor.
 
     Each of the four output phases is a 2x2 convolution of the small image, whose taps are sums of the 3x3 taps: one
     convolution with four times the channels, then a pixel shuffle; 4/9 of the multiplications.
@@ -221,7 +221,7 @@ class TransposedConv(nn.Module):
 
 
 class UpsampleConv(nn.Module):
-    """Nearest-neighbour upsampling by 2, then a 3x3 convolution with bias, see ``upsample_convolve``."""
+    """Nearest-neighbor upsampling by 2, then a 3x3 convolution with bias, see ``upsample_convolve``."""
 
     features: int
     initial_bias: float = 0.0

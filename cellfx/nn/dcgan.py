@@ -31,7 +31,7 @@ class Inwards(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """(B, H, W, C) -> (B, D); with ``mask`` (B,) normalised by this batch, without by the averages."""
+        """(B, H, W, C) -> (B, D); with ``mask`` (B,) normalized by this batch, without by the averages."""
         for i, features in enumerate(self.filters):
             x = Conv(features, stride=2, size=4, use_bias=i == 0, name=f"conv{i}")(x)
             if i:

@@ -85,7 +85,7 @@ class ConditionalUNet(nn.Module):
         self.posterior = Encoder(self.filters, self.hidden, self.latents, self.activation)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Logits of the predicted channels from the posterior's mean; touches every parameter, for initialisation."""
+        """Logits of the predicted channels from the posterior's mean; touches every parameter, for initialization."""
         (mean, logvar), _ = self.infer(x), self.expect(x)
         return self.draw(x, mean + 0.0 * logvar)
 

@@ -21,7 +21,7 @@ def cell_positions(deviations: np.ndarray, threshold: float | None = None) -> tu
 
     Args:
         deviations: (H, W), of two pixels or more; see ``deviation_map``.
-        threshold: in stored grey levels; None for Otsu's (see ``otsu``), which has nothing to be set and gives the same
+        threshold: in stored gray levels; None for Otsu's (see ``otsu``), which has nothing to be set and gives the same
             positions whatever the gain of the camera.
 
     Returns:
@@ -53,7 +53,7 @@ def background_and_deviation(images: np.ndarray, is_cell: np.ndarray) -> tuple[n
         is_cell: (H, W) bool, see ``cell_positions``.
 
     Returns:
-        (N,) float64 twice, in stored grey levels.
+        (N,) float64 twice, in stored gray levels.
     """
     deviations = images[:, is_cell].astype(np.float64).std(axis=1)
     return np.median(images[:, ~is_cell], axis=1).astype(np.float64), deviations

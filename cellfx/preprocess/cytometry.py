@@ -1,7 +1,7 @@
 """Stored intensities of an imaging cytometer to [0, 1], channel by channel: fitted on training images, then applied.
 
 Source: S. Isaksson, "Deeper Understanding of Autophagy and pseudo-Autophagy through Latent-Space Analysis", 2018,
-section 3.2. Every channel is standardised, clipped and mapped:
+section 3.2. Every channel is standardized, clipped and mapped:
 
     bright field    (x - median of the image's background) / standard deviation of the image's cell
     fluorescence    (log max(x, 1) - mean) / standard deviation of the brightest component of a mixture
@@ -36,7 +36,7 @@ def fit(
     threshold: float | None = None,
     floor: str = "brightest",
 ) -> Normalisation:
-    """Fits a normalisation to training images.
+    """Fits a normalization to training images.
 
     Args:
         images: (N, H, W, C) uint8 or uint16.
@@ -70,7 +70,7 @@ def fit(
 
 
 def apply(normalisation: Normalisation, images: np.ndarray) -> np.ndarray:
-    """Normalises images.
+    """Normalizes images.
 
     An image whose bright-field cell has no contrast becomes 0.5 there.
 
@@ -144,7 +144,7 @@ def invert(normalisation: Normalisation, normalised: np.ndarray, offsets: np.nda
 
 
 def to_json(normalisation: Normalisation) -> dict[str, Any]:
-    """The normalisation as values that JSON knows; floats come back exactly."""
+    """The normalization as values that JSON knows; floats come back exactly."""
     channels = []
     for channel in normalisation.channels:
         if isinstance(channel, BrightField):
@@ -157,7 +157,7 @@ def to_json(normalisation: Normalisation) -> dict[str, Any]:
 
 
 def from_json(saved: Mapping[str, Any]) -> Normalisation:
-    """The normalisation that ``to_json`` made these values of.
+    """The normalization that ``to_json`` made these values of.
 
     Raises:
         ValueError: they are not such values.
@@ -170,12 +170,12 @@ def from_json(saved: Mapping[str, Any]) -> Normalisation:
         is_same = to_json(normalisation) == dict(saved)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"not a saved normalisation: got {type(error).__name__} ({error}), expected exactly what to_json returned; "
+            f"not a saved normalization: got {type(error).__name__} ({error}), expected exactly what to_json returned; "
             f"fit again"
         ) from error
     if not is_same:
         raise ValueError(
-            f"not a saved normalisation: got {', '.join(saved)}, expected exactly what to_json returned; fit again"
+            f"not a saved normalization: got {', '.join(saved)}, expected exactly what to_json returned; fit again"
         )
     return normalisation
 
@@ -208,6 +208,6 @@ def _check_fits(normalisation: Normalisation, images: np.ndarray) -> None:
     expected = (*normalisation.image_size, len(normalisation.channels))
     if images.ndim != 4 or images.shape[1:] != expected or str(images.dtype) != normalisation.dtype:
         raise ValueError(
-            f"images differ from those the normalisation was fitted to: got shape {images.shape} of {images.dtype}, "
+            f"images differ from those the normalization was fitted to: got shape {images.shape} of {images.dtype}, "
             f"expected (N, {', '.join(map(str, expected))}) of {normalisation.dtype}; resize them, or fit again"
         )

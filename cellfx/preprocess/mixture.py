@@ -1,7 +1,7 @@
 """Fluorescence as a mixture of normal distributions of its log intensities: background, cell, bright spots.
 
 Source: S. Isaksson, "Deeper Understanding of Autophagy and pseudo-Autophagy through Latent-Space Analysis", 2018,
-section 3.2.2. The component with the largest mean, "the brightest", is what images are standardised by, so it has to
+section 3.2.2. The component with the largest mean, "the brightest", is what images are standardized by, so it has to
 be a real one: not a spike, not a handful of pixels, and what the brightest pixels belong to. Where the last is not so,
 a narrow background has moved above the mean of a component that spreads to both of its sides. Then fewer components
 are fitted, and that is said.
@@ -70,7 +70,7 @@ def sample_log_pixels(images: np.ndarray, max_pixels: int, seed: int) -> np.ndar
 
 
 def fit_mixture(log_pixels: np.ndarray, seed: int = 0) -> tuple[Mixture, tuple[str, ...]]:
-    """Three components by expectation-maximisation, or fewer where three collapse.
+    """Three components by expectation-maximization, or fewer where three collapse.
 
     Where two collapse as well, a single normal distribution is taken: mean and deviation of the bright pixels, which
     lie above the median by more than 3 deviations, estimated by 1.4826 times the median absolute deviation. Where

@@ -1,4 +1,4 @@
-"""What is kept of training images so that others can be normalised like them: plain values, checked when read back."""
+"""What is kept of training images so that others can be normalized like them: plain values, checked when read back."""
 
 import math
 from typing import NamedTuple
@@ -8,14 +8,14 @@ import numpy as np
 from cellfx.preprocess.mixture import NUM_COMPONENTS, Mixture
 
 CLIP = 3.0
-"""Where standardised values are cut, in standard deviations."""
+"""Where standardized values are cut, in standard deviations."""
 
 
 class BrightField(NamedTuple):
     """What is kept of a bright-field channel.
 
     Attributes:
-        threshold: deviation of a pixel position, in grey levels, above which cells lie there; None where all positions
+        threshold: deviation of a pixel position, in gray levels, above which cells lie there; None where all positions
             deviated alike and the middle was taken.
         cell: (H,) rows of W characters, ``1`` where cells usually lie and ``0`` on background.
     """
@@ -28,8 +28,8 @@ class Fluorescence(NamedTuple):
     """What is kept of a fluorescence channel.
 
     Attributes:
-        mixture: of its log intensities; the last component is the one that images are standardised by.
-        low: standardised value that becomes 0.
+        mixture: of its log intensities; the last component is the one that images are standardized by.
+        low: standardized value that becomes 0.
     """
 
     mixture: Mixture
@@ -58,7 +58,7 @@ def cell_mask(channel: BrightField) -> np.ndarray:
 
 
 def check_whole(normalisation: Normalisation) -> None:
-    """Makes sure that a normalisation, read back from a file, can be applied.
+    """Makes sure that a normalization, read back from a file, can be applied.
 
     Raises:
         ValueError: a value is missing, out of its range or of another type.
@@ -104,4 +104,4 @@ def _is_number(value: object) -> bool:
 def _require(name: str, got: object, holds: bool, expected: str) -> None:
     if not holds:
         text = repr(got) if len(repr(got)) < 80 else f"{repr(got)[:77]}..."
-        raise ValueError(f"not a saved normalisation: got {name}={text}, expected {expected}; fit again")
+        raise ValueError(f"not a saved normalization: got {name}={text}, expected {expected}; fit again")

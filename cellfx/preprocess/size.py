@@ -17,7 +17,7 @@ NO_SIGNAL = 20.0
 def resize(
     image: np.ndarray, size: int, kinds: Sequence[str], rng: np.random.Generator, constant: float | None = NO_SIGNAL
 ) -> np.ndarray:
-    """Crops the centre of what is too large and pads, evenly on both sides, what is too small.
+    """Crops the center of what is too large and pads, evenly on both sides, what is too small.
 
     Bright field is padded with normal noise of the mean and the standard deviation of its own border, the pixels of
     all four edges, each counted once. Fluorescence is padded with a constant. Height and width are treated each for

@@ -71,7 +71,7 @@ class Experiment(NamedTuple):
 
 
 def build(config: Config, workdir: Path | None = None) -> Experiment:
-    """Data, model, optimisers and feed of a config; reads the data, trains nothing.
+    """Data, model, optimizers and feed of a config; reads the data, trains nothing.
 
     Args:
         config: what to build.

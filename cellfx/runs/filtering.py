@@ -100,7 +100,7 @@ def labels(source: Source, split: Split) -> np.ndarray:
 def apply(workdir: Path, config: Config, max_false_positive_rate: float, output: Path | None = None) -> Path:
     """Sorts the images of a config's data and writes ``kept.csv`` and ``rejected.csv``, each whole or not at all.
 
-    A folder of images is read with the filter's own channels and normalisation; images that are drawn, or read by
+    A folder of images is read with the filter's own channels and normalization; images that are drawn, or read by
     another source than the filter's, are taken as they are and must have the size that it was trained on.
 
     Args:

@@ -28,19 +28,19 @@ class Other(NamedTuple):
             on no class of that name; column ``Metadata_Seen`` names the split of the run that has the same pixels.
         unknown: class of the folder that the run was not trained on -> number of images.
         seen: split of the run -> number of images of the folder whose pixels it has.
-        unlabelled: whether the folder has no classes.
+        unlabeled: whether the folder has no classes.
     """
 
     source: Source
     unknown: dict[str, int]
     seen: dict[str, int]
-    unlabelled: bool
+    unlabeled: bool
 
 
 def read_folder(trained: Trained, folder: Path, workdir: Path, described: Mapping[str, Any] | None = None) -> Source:
     """The images of a folder, all of them as one test split, read as those of a run were.
 
-    They are normalised by what the run kept, and read as nuclei where it was trained on data that no folder holds.
+    They are normalized by what the run kept, and read as nuclei where it was trained on data that no folder holds.
     Their names tell metadata as those of the run's images do; where they are of another form, a notice says so.
 
     Args:
@@ -124,7 +124,7 @@ def describe(other: Other) -> list[str]:
             f"of {count:,} images the run has the same pixels among its own ({parts}); what it says of those "
             "that it learnt from tells nothing about new images"
         )
-    if other.unknown and other.unlabelled:
+    if other.unknown and other.unlabeled:
         lines.append(
             f"{count:,} images have no label, as they lie in no class folder; they are predicted and not judged"
         )

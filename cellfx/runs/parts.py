@@ -1,4 +1,4 @@
-"""What the sections of a config stand for: data, model, feed and optimiser, each made by its factory."""
+"""What the sections of a config stand for: data, model, feed and optimizer, each made by its factory."""
 
 import importlib
 import inspect
@@ -28,7 +28,7 @@ TOTAL_STEPS = "train.num_epochs and the data set it"
 CACHE = "data_dir"
 """Key of the folder that data is prepared in: written as well as read."""
 STEPS_UNKNOWN = 2**30
-"""Of the schedule of optimisers that train nothing."""
+"""Of the schedule of optimizers that train nothing."""
 
 
 class Training(NamedTuple):
@@ -37,7 +37,7 @@ class Training(NamedTuple):
     Attributes:
         num_epochs: passes over the training split.
         seed: of the parameters, the order of the data, the augmentation and the noise.
-        steps_per_call: K, optimiser steps per dispatch.
+        steps_per_call: K, optimizer steps per dispatch.
         log_every: steps between lines of metrics.jsonl.
         eval_every: steps between evaluations on the validation split.
         save_every: steps between checkpoints.
@@ -178,13 +178,13 @@ def make_feed(source: Source, section: Mapping[str, Any], training: Training, ax
 def make_optimizers(
     section: Mapping[str, Any], num_steps: int, players: Iterable[str]
 ) -> dict[str, optax.GradientTransformation]:
-    """The optimisers of a config's section ``optim`` by player, for a run of ``num_steps`` steps.
+    """The optimizers of a config's section ``optim`` by player, for a run of ``num_steps`` steps.
 
     All players have the same settings but for those that the section's ``players`` gives one of them by its name:
     ``{"generator": {"learning_rate": 1e-4, "every": 2}}``.
 
     Raises:
-        ValueError: an unknown optimiser or player, or a setting out of its range.
+        ValueError: an unknown optimizer or player, or a setting out of its range.
     """
     shared = {key: value for key, value in section.items() if key != "players"}
     own = section.get("players") or {}
@@ -204,7 +204,7 @@ def _optimizer(section: Mapping[str, Any], where: str, num_steps: int) -> optax.
     name = settings.pop("name", None)
     if name not in optimizers.NAMES:
         raise ValueError(
-            f"unknown optimiser: got {name!r}, expected one of {', '.join(optimizers.NAMES)}; correct {where}.name"
+            f"unknown optimizer: got {name!r}, expected one of {', '.join(optimizers.NAMES)}; correct {where}.name"
         )
     derived = {"total_steps": Derived(num_steps, TOTAL_STEPS)}
     return call(getattr(optimizers, name), where, settings, derived=derived)

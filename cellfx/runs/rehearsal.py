@@ -1,4 +1,4 @@
-"""A config tried out without its data: every section is checked, model and optimisers are built for made-up images.
+"""A config tried out without its data: every section is checked, model and optimizers are built for made-up images.
 
 What only the data can tell, such as the names of its classes where the config does not say them, is checked when the
 data is there, by ``runs.experiment.build``.
@@ -27,7 +27,7 @@ ANY_SIZE, ANY_CHANNELS, ANY_CLASSES = 64, 64, 2
 
 
 class Rehearsed(NamedTuple):
-    """What a config says apart from data, model and optimisers.
+    """What a config says apart from data, model and optimizers.
 
     Attributes:
         training: the section ``train``.
@@ -54,7 +54,7 @@ def rehearse(config: Config) -> Rehearsed:
     """Checks all of a config that can be checked without reading its data.
 
     Raises:
-        ValueError: an unknown key, name or value; settings that make no model or optimiser; or a batch that the devices
+        ValueError: an unknown key, name or value; settings that make no model or optimizer; or a batch that the devices
             do not divide.
     """
     settings = to_dict(config)

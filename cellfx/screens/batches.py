@@ -1,4 +1,4 @@
-"""Treatments in another batch: a profile for each treatment and batch, and whether its neighbours elsewhere are right.
+"""Treatments in another batch: a profile for each treatment and batch, and whether its neighbors elsewhere are right.
 
 NSCB, not same compound or batch, as Ando et al. 2017 (doi:10.1101/161422) have it, is a score of treatments. Where a
 treatment was repeated in several batches, each batch gives it a profile of its own: pooled over batches, a profile

@@ -23,9 +23,9 @@ class Controls(NamedTuple):
     """Negative controls among N wells.
 
     Attributes:
-        fitted: (N,) bool, those that normalisations and spherizing are fitted on.
+        fitted: (N,) bool, those that normalizations and spherizing are fitted on.
         judged: (N,) bool, those that scores compare with; the same ones where none are held out. Those that are held
-            out are fitted on by no normalisation, also where it is on wells; a selection of features sees them.
+            out are fitted on by no normalization, also where it is on wells; a selection of features sees them.
     """
 
     fitted: np.ndarray

@@ -124,7 +124,7 @@ def _dropped(part: Selection) -> str:
 
 
 def _few_rows(part: Any, step: Step, wells: Profiles, controls: Controls) -> str:
-    """A normalisation whose groups are too small to know a spread."""
+    """A normalization whose groups are too small to know a spread."""
     if not isinstance(part, Normalization) or part.method == "centre":
         return ""
     on_controls = step.settings.get("on") == "controls"

@@ -1,6 +1,6 @@
 """From tables of features to profiles, their levels in files, scores and a report: what ``bin/profile`` runs.
 
-A config lists variants, ways to normalise the same wells, and every variant is scored in the same way: so the report
+A config lists variants, ways to normalize the same wells, and every variant is scored in the same way: so the report
 says which of them is best. A variant is a row of steps, each fitted and applied by a file of ``cellfx.profiles``.
 """
 
@@ -141,7 +141,7 @@ def make(
     with variant.told(f"variant {planned.name!r}"):
         fit = variant.fit(wells, controls.fitted, planned.steps, columns.plate_identity(), folder)
     normalised, judged = take(fit.wells, controls.scored), controls.judged[controls.scored]
-    treated, by_batch, notices = summarise(normalised, judged, columns, settings, folder)
+    treated, by_batch, notices = summarize(normalised, judged, columns, settings, folder)
     dropped = {name: why for part in fit.fitted if isinstance(part, Selection) for name, why in part.dropped.items()}
     formats = files.files(settings.get("files", {}))
     files.write(folder, [*variant.levels(fit), files.CONSENSUS], formats, columns)
@@ -152,7 +152,7 @@ def make(
     return made, profile_notices.of_steps(planned.name, fit, controls) + notices
 
 
-def summarise(
+def summarize(
     wells: Profiles, controls: np.ndarray, columns: Columns, settings: Mapping[str, Any], folder: Path
 ) -> tuple[Profiles, Profiles | None, list[str]]:
     """One profile for each treatment that is compared, without controls; written as level 5; the same of each batch.

@@ -50,7 +50,7 @@ class Variant(NamedTuple):
 
     Attributes:
         name: as the config calls it.
-        wells: N wells, normalised (level 4); controls that only fit are not among them.
+        wells: N wells, normalized (level 4); controls that only fit are not among them.
         controls: (N,) bool, negative controls.
         treated: one row for each treatment that is compared, without controls (level 5).
         by_batch: the same of each batch by itself; None where there are no two batches.
@@ -187,7 +187,7 @@ def score(
 def _within(effort: Effort, num_rows: int) -> tuple[Effort, dict[str, str]]:
     """An effort with the k that so many treatments have, and what is left out for it."""
     left_out = {
-        f"precision@{k}, recall@{k}": f"fewer neighbours than k: got {num_rows} treatments, expected more than {k}"
+        f"precision@{k}, recall@{k}": f"fewer neighbors than k: got {num_rows} treatments, expected more than {k}"
         for k in effort.ks
         if k >= num_rows
     }

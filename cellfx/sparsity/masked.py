@@ -1,4 +1,4 @@
-"""Any optimiser on a network of which only some weights are there, the others being exactly zero.
+"""Any optimizer on a network of which only some weights are there, the others being exactly zero.
 
 An update belongs to one of four phases, by the number t of updates done before it:
 
@@ -38,7 +38,7 @@ class SparseState(NamedTuple):
         masks: by path of the weight, True where it is active, in its shape; weights that stay dense have none.
         targets: by path, () int32, number of active weights after the warm-up.
         key: () typed key, from which, with ``count``, that of an update follows.
-        inner: state of the inner optimiser.
+        inner: state of the inner optimizer.
     """
 
     count: jax.Array
@@ -61,19 +61,19 @@ def sparse(
     allocation: Allocation = erdos_renyi,
     seed: int | jax.Array = 0,
 ) -> optax.GradientTransformation:
-    """Any optimiser on a network of which only some weights are there, the others being exactly zero.
+    """Any optimizer on a network of which only some weights are there, the others being exactly zero.
 
     At update t' after the warm-up, k = floor(update_rate / 2 (1 + cos(pi t' / end_step)) active) weights of a layer,
     those with the smallest drop scores, lose their place to the k with the largest grow scores of all that are then
     inactive; of equal scores the earlier weight wins. A weight that is dropped and grown at once was never gone. Others
     start at zero and with the moments of a new inner state; moments are state leaves of the weight's shape. The inner
-    optimiser sees the gradient of active weights alone.
+    optimizer sees the gradient of active weights alone.
 
     It is the outermost transform: one that changed its updates would move weights off zero. Numbers may be traced, and
     all of it may be mapped; what a change of topology costs is paid by the members that are due (``where_due``).
 
     Args:
-        inner: the optimiser.
+        inner: the optimizer.
         drop: scores of active weights, the lowest are dropped.
         grow: scores of inactive weights, the highest are grown; None leaves the masks as the warm-up left them.
         density: fraction of the weights that are active after the warm-up, over all layers, 1 - S.
@@ -126,7 +126,7 @@ def sparse(
 
 
 def masks_of(opt_state: PyTree) -> dict[str, jax.Array]:
-    """The masks in any optimiser state, by path of the weight; empty where nothing in it is sparse."""
+    """The masks in any optimizer state, by path of the weight; empty where nothing in it is sparse."""
     found = optax.tree.get_all_with_path(opt_state, "masks")
     return found[0][1] if found else {}
 

@@ -22,7 +22,7 @@ def prune(params: Mapping[str, PyTree], activation: Callable[[np.ndarray], np.nd
     Soelistyo and Lowe 2024, supplement 2.3. A leaf weight feeds a hidden unit that feeds nothing. A bias weight leaves
     a hidden unit that nothing feeds: what it adds, activation(bias) times the weight, moves into the bias of its
     target. Both are removed until there is none left. Differs from the paper: the bias of a unit that is left without
-    any weight becomes 0 too, so that such a unit is recognised by its zeros.
+    any weight becomes 0 too, so that such a unit is recognized by its zeros.
 
     Args:
         params: ``{"dense0": {"kernel": (..., in, out), "bias": (..., out)}, ...}``, see ``layers_of``; axes in front

@@ -78,7 +78,7 @@ def _network(classifier: Trained) -> Partial:
 
 
 def centred(x: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
-    """Images (B, H, W, C) cropped about their centre to a shape, or padded with black: two models may see more or less.
+    """Images (B, H, W, C) cropped about their center to a shape, or padded with black: two models may see more or less.
 
     Data sources crop in the same way, so an image cropped twice is the image that the smaller model was trained on.
     """

@@ -59,7 +59,7 @@ def filter_section(name: str, scores: Mapping[str, Any], stage: Path) -> Section
 
 
 def preprocessing_section(run: Path, folder: Path) -> Section:
-    """The mixtures that the first classifier's images were normalised by, over raw pixels of its training cells."""
+    """The mixtures that the first classifier's images were normalized by, over raw pixels of its training cells."""
     kept, data = read_preprocessing(run), read_config(run)["data"]
     source = load_source({**data, "normalise": False})
     images, normalisation = source.splits["train"].arrays["x"], from_json(kept["normalisation"])
@@ -72,7 +72,7 @@ def preprocessing_section(run: Path, folder: Path) -> Section:
                 Figure(f"pixels_{i}", drawn, f"Logarithms of the pixels of {name} and the mixture fitted to them")
             )
     notices = [(notice,) for notice in normalisation.notices]
-    parts: list[Any] = [*save(figures, folder), *_figures(run, {"classes": "Normalised cells by class"})]
+    parts: list[Any] = [*save(figures, folder), *_figures(run, {"classes": "Normalized cells by class"})]
     return Section(
         "Preprocessing", TEXTS["preprocessing"], [*parts, *([Table(("noticed",), notices)] if notices else [])]
     )

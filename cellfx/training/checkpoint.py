@@ -180,7 +180,7 @@ def _rebuild(arrays: dict[str, np.ndarray], target: TrainState, path: Path) -> T
     if differing:
         name = differing[0]
         raise ValueError(
-            f"the checkpoint is that of another model or optimiser: got {stored.get(name, 'nothing')} for {name!r} in "
+            f"the checkpoint is that of another model or optimizer: got {stored.get(name, 'nothing')} for {name!r} in "
             f"{path}, expected {wanted.get(name, 'nothing')} ({len(differing)} leaves differ); use the config that the "
             f"checkpoint was written with, or another workdir"
         )

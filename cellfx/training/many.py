@@ -25,7 +25,7 @@ Loss = Callable[[PyTree, Batch, Key], jax.Array]
 """(parameters of one run, batch, key) -> () loss."""
 
 MakeOptimizer = Callable[[PyTree, Key], optax.GradientTransformation]
-"""(one setting, key) -> optimiser; the leaves of the setting are () and may be traced, and so may the key."""
+"""(one setting, key) -> optimizer; the leaves of the setting are () and may be traced, and so may the key."""
 
 Sample = Callable[[PyTree, Key, jax.Array], Batch]
 """(data, key of the seed, () int32 step) -> batch; traced."""
@@ -69,7 +69,7 @@ def trainer(
     Args:
         init: makes the parameters of a run.
         loss: what a run minimises.
-        make_optimizer: makes a run's optimiser.
+        make_optimizer: makes a run's optimizer.
         sample: reads the batch of a step; called once for all settings of a seed.
         num_steps: steps of every run.
         steps_per_call: steps per dispatch; progress is shown after each.
@@ -164,7 +164,7 @@ class _Share(NamedTuple):
 
 
 def _start(init: Init, make_optimizer: MakeOptimizer) -> Callable[[PyTree, Key], PyTree]:
-    """(settings (m,), keys (s,)) -> parameters and optimiser states, leaves (s, m, ...)."""
+    """(settings (m,), keys (s,)) -> parameters and optimizer states, leaves (s, m, ...)."""
 
     def of_run(setting: PyTree, key: Key) -> PyTree:
         params = init(jax.random.fold_in(key, _INIT))

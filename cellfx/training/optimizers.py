@@ -1,4 +1,4 @@
-"""Optimiser recipes, each an optax chain made from one section of a config."""
+"""Optimizer recipes, each an optax chain made from one section of a config."""
 
 import jax
 import jax.numpy as jnp

@@ -190,7 +190,7 @@ def local_batch_size(batch_size: int, num_devices: int) -> int:
 def initialize_hosts() -> int:
     """Joins the processes of a cluster, if the environment says that this one was started on several hosts.
 
-    Slurm (``srun``), Open MPI, TPU pods and Kubernetes indexed jobs are recognised; JAX finds the rest by itself.
+    Slurm (``srun``), Open MPI, TPU pods and Kubernetes indexed jobs are recognized; JAX finds the rest by itself.
     Must run before anything touches a device. A lone process is left alone.
 
     Returns:

@@ -10,22 +10,22 @@ from cellfx.types import Key, Model, TrainState
 
 
 def create_state(model: Model, optimizers: Mapping[str, optax.GradientTransformation], key: Key) -> TrainState:
-    """Fresh parameters, optimiser states and step 0, made in one compiled program.
+    """Fresh parameters, optimizer states and step 0, made in one compiled program.
 
     Under ``jax.eval_shape`` it gives the shapes and dtypes that ``checkpoint.restore`` expects.
 
     Args:
         model: what to train.
-        optimizers: optimiser by player, one for every player of the model.
-        key: () typed key; one half initialises the parameters, the other becomes the key of the run.
+        optimizers: optimizer by player, one for every player of the model.
+        key: () typed key; one half initializes the parameters, the other becomes the key of the run.
 
     Raises:
-        ValueError: the players of the model and of the optimisers differ.
+        ValueError: the players of the model and of the optimizers differ.
     """
     if set(model.losses) != set(optimizers):
         raise ValueError(
-            f"the optimisers do not fit the model: got optimisers for {sorted(optimizers)}, expected one for each "
-            f"player of {sorted(model.losses)}; add or remove optimisers"
+            f"the optimizers do not fit the model: got optimizers for {sorted(optimizers)}, expected one for each "
+            f"player of {sorted(model.losses)}; add or remove optimizers"
         )
 
     def build(key: Key) -> TrainState:

@@ -26,13 +26,13 @@ def train_step(
 
     Args:
         model: what to train.
-        optimizers: optimiser by player.
+        optimizers: optimizer by player.
         axis_name: device axis of the mapped program that the step runs in, None outside one.
-        compute_dtype: one of ``COMPUTE_DTYPES``; None is float32. Parameters and optimiser state stay float32.
+        compute_dtype: one of ``COMPUTE_DTYPES``; None is float32. Parameters and optimizer state stay float32.
 
     Returns:
         The step. Its metrics, () float32 each, are those of the losses and, for every player, ``<player>/loss``,
-        ``<player>/grad_norm`` (before clipping) and, where its optimiser tells it, ``<player>/learning_rate``.
+        ``<player>/grad_norm`` (before clipping) and, where its optimizer tells it, ``<player>/learning_rate``.
 
     Raises:
         ValueError: an unknown compute dtype; when traced, two players that report a metric of the same name.

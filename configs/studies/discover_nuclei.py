@@ -20,7 +20,7 @@ TWO = {"interphase": ("Interphase",), "metaphase": ("Metaphase", "MetaphaseAlign
 FIVE = {name: (name,) for name in ("Interphase", "Prometaphase", "MetaphaseAlignment", "Metaphase", "Anaphase")}
 DENSE = {"dropout": 0.0, "l2": 3e-3, "num_epochs": 300}
 SPARSE = {"sparsity": 0.951, "update_every": 115, "update_rate": 0.758, "learning_rate": 6e-3, "l2": 1e-3}
-"""A fold has some 500 labelled cells, seven batches: training for longer, held back by a penalty, did better on
+"""A fold has some 500 labeled cells, seven batches: training for longer, held back by a penalty, did better on
 validation cells (balanced accuracy dense .921 -> .936, sparse .912 -> .931)."""
 EPOCHS = {"": 1000, "5": 500, "16": 200}
 BUDGET = {"population": 250, "generations": 25, "islands": 2, "searches": 2, "starts": 2}

@@ -140,7 +140,7 @@ def test_classes_that_cannot_be_grouped_are_named(refused, tmp_path, folder, gro
         ("--config.data.image_size=4", ["image_size=4", "8 or more"]),
         ("--config.data.num_train=0", ["nothing to train on", "synthetic"]),
         ("--config.probe.hed=svm", ["unknown config key probe.hed", "did you mean probe.head?"]),
-        ("--config.probe.colour=1", ["unknown config key probe.colour", "head"]),
+        ("--config.probe.color=1", ["unknown config key probe.color", "head"]),
         ("--config.probe.head=svmm", ["'svmm'", "svm"]),
         ("--config.probe.classes={'a': ('interphse',)}", ["'interphse'", "interphase, metaphase"]),
         ("--config.input.steps_per_call=2", ["input.steps_per_call cannot be set: got 2", "train.steps_per_call"]),

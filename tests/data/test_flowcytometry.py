@@ -611,7 +611,7 @@ def test_prepare_says_what_there_is(cells, data_dir, capsys):
 
 
 def test_other_images_are_normalised_as_those_of_the_run_were(cells, data_dir, tmp_path, monkeypatch):
-    """From ``runs.experiment.run``, which keeps the normalisation, to ``runs.results.evaluate`` of another folder."""
+    """From ``runs.experiment.run``, which keeps the normalization, to ``runs.results.evaluate`` of another folder."""
     trained, judged = [], []
     monkeypatch.setattr(experiment, "train", lambda built, workdir: None)
     found = measure.Found(*[None] * 3, scores={})
@@ -641,7 +641,7 @@ def test_other_images_are_normalised_as_those_of_the_run_were(cells, data_dir, t
             results.evaluate(tmp_path / "run", other)
 
 
-def test_classes_that_a_run_does_not_know_are_unlabelled_and_counted(cells, data_dir, tmp_path, monkeypatch, capsys):
+def test_classes_that_a_run_does_not_know_are_unlabeled_and_counted(cells, data_dir, tmp_path, monkeypatch, capsys):
     trained, judged = [], []
     found = measure.Found(*[None] * 3, scores={})
     monkeypatch.setattr(experiment, "train", lambda built, workdir: None)

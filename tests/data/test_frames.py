@@ -42,7 +42,7 @@ def is_there(scenes):
 
 
 def light(sample, **changed):
-    """Frames without noise, in grey levels."""
+    """Frames without noise, in gray levels."""
     scenes, seeds = sample
     noiseless = np.zeros_like(scenes["noise"])
     scenes = {**scenes, "noise": noiseless, **changed}
@@ -155,7 +155,7 @@ def test_area_and_brightness_of_a_single_can_be_measured(sample):
     images = light((scenes, sample[1][chosen]), texture=np.zeros_like(scenes["texture"])) / 255 - 0.015
     brightness, area_px = scenes["brightness"][:, 0], scenes["area_px"][:, 0]
     np.testing.assert_allclose(images.max(axis=(1, 2)), brightness, atol=0.06)
-    # Half of the brightness at the rim, which is .8 of that at the centre.
+    # Half of the brightness at the rim, which is .8 of that at the center.
     np.testing.assert_allclose((images > 0.4 * brightness[:, None, None]).sum(axis=(1, 2)), area_px, rtol=0.1)
 
 
@@ -169,7 +169,7 @@ def test_light_of_several_objects_adds_up(sample):
         alone.append(light(sample, brightness=only))
     dark = light(sample, brightness=np.zeros_like(brightness))
     assert together.max() < 255
-    # Five images rounded to whole grey levels.
+    # Five images rounded to whole gray levels.
     np.testing.assert_allclose(together - dark, np.sum(alone, axis=0) - 4 * dark, atol=3)
     assert (together - dark).max() > 20
 

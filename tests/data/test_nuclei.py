@@ -82,7 +82,7 @@ def test_no_plate_is_in_two_splits_and_every_plate_tests_once(cells, data_dir):
     assert sorted(tested) == [f"p{plate}" for plate in range(NUM_PLATES)]
 
 
-def test_chosen_classes_are_labelled_in_their_order(cells, data_dir):
+def test_chosen_classes_are_labeled_in_their_order(cells, data_dir):
     source = nuclei(cells, 8, classes=["Metaphase", "Interphase"], data_dir=data_dir)
     train = source.splits["train"]
     assert source.class_names == ("Metaphase", "Interphase")

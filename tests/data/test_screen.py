@@ -225,7 +225,7 @@ def test_upright_cells_differ_in_nothing_but_their_pose(source):
     assert not upright.arrays["factors"][:, 7:].any()
     light = upright.arrays["x"][..., 0].astype(float)
     axis = np.arange(32) - 15.5
-    light *= np.hypot(axis, axis[:, None]) < 11  # without neighbours
+    light *= np.hypot(axis, axis[:, None]) < 11  # without neighbors
     light[light < 0.5 * light.max(axis=(1, 2), keepdims=True)] = 0
     total = light.sum(axis=(1, 2))
     x, y = (np.einsum(how, light, axis) / total for how in ("nhw,w->n", "nhw,h->n"))

@@ -76,7 +76,7 @@ def test_to_float_lets_floats_pass():
 NAMES = ("prophase", "metaphase", "alignment", "interphase")
 
 
-def _labelled(label):
+def _labeled(label):
     label = np.array(label, np.int32)
     image = np.arange(len(label), dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
     arrays = {"x": image, "label": label, "group": np.arange(len(label), dtype=np.int32) // 2}
@@ -84,7 +84,7 @@ def _labelled(label):
 
 
 def _source(train=(0, 1, 2, 3, 3, 1), test=(3, 0, 2)):
-    splits = {"train": _labelled(train), "valid": _labelled([3]), "test": _labelled(test)}
+    splits = {"train": _labeled(train), "valid": _labeled([3]), "test": _labeled(test)}
     return Source("cells", (2, 2, 1), splits, NAMES, ("size",))
 
 
@@ -156,4 +156,4 @@ def test_classes_that_cannot_be_grouped_are_refused(source, classes, message):
 
 def test_classes_of_a_stream_are_not_counted():
     assert count_classes(Split(9, examples=print), 2) == ()
-    assert count_classes(_labelled([1, 1, 0]), 3) == (1, 2, 0)
+    assert count_classes(_labeled([1, 1, 0]), 3) == (1, 2, 0)

@@ -56,7 +56,7 @@ def test_sprites_cover_the_area_of_their_shapes():
 
 def test_upright_square_at_the_first_place():
     image = sprites.render(np.array([[0, 0, 0, 0, 0]]))[0, :, :, 0]
-    # Half a side is 4.8 px about (16, 16): centres 11.5 to 20.5, pixels 11 to 20.
+    # Half a side is 4.8 px about (16, 16): centers 11.5 to 20.5, pixels 11 to 20.
     expected = np.zeros((64, 64), np.uint8)
     expected[11:21, 11:21] = 255
     np.testing.assert_array_equal(image, expected)
@@ -69,7 +69,7 @@ def test_first_and_last_orientation_look_alike():
 
 
 def test_heart_is_mirror_symmetric_and_points_down():
-    # At x = 0 the centre lies between two pixels, columns 15 and 16.
+    # At x = 0 the center lies between two pixels, columns 15 and 16.
     image = sprites.render(np.array([[2, 5, 0, 0, 0]]))[0, :, :, 0] > 0
     np.testing.assert_array_equal(image[:, :16], image[:, 31:15:-1])
     rows = np.flatnonzero(image.any(axis=1))

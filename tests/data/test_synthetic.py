@@ -114,7 +114,7 @@ def test_factors_fill_their_ranges():
 def test_area_centre_and_orientation_can_be_measured(sample):
     f = {name: sample[0][:, column] for name, column in SEEN.items()}
     images = _smooth(sample)
-    # Half of the brightness at the rim, which is .8 of that at the centre.
+    # Half of the brightness at the rim, which is .8 of that at the center.
     area_px = (images > 0.4 * f["brightness"][:, None, None]).sum(axis=(1, 2))
     np.testing.assert_allclose(area_px, f["area_px"], rtol=0.06)
     axis = np.arange(64) - 31.5
@@ -142,7 +142,7 @@ def test_brightness_is_linear(sample):
 
 def test_noise_has_the_documented_size(sample):
     clean, noisy = (_render(sample, neighbours=0, noise=noise) / 255 for noise in (0.0, 0.02))
-    # On the background, .4 + .015 of the factor: .0083, or 2.1 grey levels, so that few are clipped at 0.
+    # On the background, .4 + .015 of the factor: .0083, or 2.1 gray levels, so that few are clipped at 0.
     corner = np.s_[:, :6, :6]
     np.testing.assert_allclose((noisy - clean)[corner].std(), 0.02 * 0.415, rtol=0.05)
     bright = clean > 0.6

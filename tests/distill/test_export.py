@@ -235,7 +235,7 @@ def test_errors(codes):
         model.fit(codes, np.arange(60) % 3)
     with pytest.raises(ValueError, match="got labels 0, 1, expected among a, b"):
         FormulaClassifier(LAW, classes=("a", "b")).fit(codes, np.arange(60) % 2)
-    with pytest.raises(ValueError, match="unknown parameter: got colour, expected one of expressions"):
-        model.set_params(colour="red")
+    with pytest.raises(ValueError, match="unknown parameter: got color, expected one of expressions"):
+        model.set_params(color="red")
     with pytest.raises(ValueError, match="the formula has a variable that the data lacks: got z17"):
         model.predict(codes[:, :5])

@@ -24,7 +24,7 @@ def codes():
 
 
 @pytest.fixture(scope="module")
-def labelled(codes):
+def labeled(codes):
     y = np.where(codes[:, 0] ** 2 - codes[:, 2] > 1, 1, -1)
     flipped = np.random.default_rng(1).random(400) < 0.03
     return problem(codes, (0, 1, 2), np.where(flipped, -y, y))
@@ -78,17 +78,17 @@ def test_polish_removes_what_is_not_needed_and_fits_the_rest(codes):
     )
 
 
-def test_members_are_judged_on_held_out_rows(labelled):
-    front = polish(labelled, ["1.1 * (square(z0) - z2) + -1.0", "1.2 * square(z0) + 0.1"], Budget())
+def test_members_are_judged_on_held_out_rows(labeled):
+    front = polish(labeled, ["1.1 * (square(z0) - z2) + -1.0", "1.2 * square(z0) + 0.1"], Budget())
     for member in front:
-        values = numpy_evaluate(member.expression, labelled.valid_x, labelled.names)
-        assert member.valid_loss == mean_loss("hinge", values, labelled.valid_y)
-        assert member.valid_accuracy == np.mean((values > 0) == (labelled.valid_labels > 0))
+        values = numpy_evaluate(member.expression, labeled.valid_x, labeled.names)
+        assert member.valid_loss == mean_loss("hinge", values, labeled.valid_y)
+        assert member.valid_accuracy == np.mean((values > 0) == (labeled.valid_labels > 0))
         assert member.complexity == complexity(member.expression)
         assert member.nodes == num_nodes(member.expression)
     best = max(front, key=lambda member: member.valid_accuracy)
     x = np.random.default_rng(3).normal(size=(2000, 3))
-    right = (numpy_evaluate(best.expression, x, labelled.names) > 0) == (x[:, 0] ** 2 - x[:, 2] > 1)
+    right = (numpy_evaluate(best.expression, x, labeled.names) > 0) == (x[:, 0] ** 2 - x[:, 2] > 1)
     assert np.mean(right) > 0.98
 
 
@@ -143,21 +143,21 @@ def test_select_takes_the_smallest_formula_that_the_rows_cannot_tell_from_the_be
         select(halves, [far], max_nodes=2)
 
 
-def test_fit_repeats_itself_and_stays_within_the_largest_complexity(labelled):
-    front = fit(labelled, SMALL, seed=3, backend="operon")
-    assert front == fit(labelled, SMALL, seed=3, backend="operon")
+def test_fit_repeats_itself_and_stays_within_the_largest_complexity(labeled):
+    front = fit(labeled, SMALL, seed=3, backend="operon")
+    assert front == fit(labeled, SMALL, seed=3, backend="operon")
     assert all(member.complexity <= SMALL.max_size for member in front)
     assert [member.complexity for member in front] == sorted(member.complexity for member in front)
     assert max(member.valid_accuracy for member in front) > 0.85
 
 
-def test_seeds_of_fit_many_are_fits_of_their_own(labelled):
+def test_seeds_of_fit_many_are_fits_of_their_own(labeled):
     done = []
-    found = fit_many(labelled, SMALL, seeds=(3, 4), backend="operon", progress=lambda *counts: done.append(counts))
+    found = fit_many(labeled, SMALL, seeds=(3, 4), backend="operon", progress=lambda *counts: done.append(counts))
     assert done == [(1, 2), (2, 2)]
-    assert found.by_seed[0] == fit(labelled, SMALL, seed=3, backend="operon")
+    assert found.by_seed[0] == fit(labeled, SMALL, seed=3, backend="operon")
     assert found.by_seed[0] != found.by_seed[1]
-    assert found.merged == merge(labelled, [*found.by_seed[0], *found.by_seed[1]])
+    assert found.merged == merge(labeled, [*found.by_seed[0], *found.by_seed[1]])
 
 
 def test_backend_is_operon_where_there_is_no_julia(monkeypatch):
@@ -172,12 +172,12 @@ def test_backend_is_operon_where_there_is_no_julia(monkeypatch):
     assert choose_backend() == "pysr"
 
 
-def test_what_pysr_returns_takes_the_same_path(labelled, monkeypatch):
+def test_what_pysr_returns_takes_the_same_path(labeled, monkeypatch):
     monkeypatch.setattr(julia, "missing", lambda: None)
     monkeypatch.setitem(
         module.BACKENDS, "pysr", lambda problem, budget, seed, *_: [f"square(z0) - z2 - 0.{seed}", "z0"]
     )
-    found = fit_many(labelled, Budget(), seeds=(1, 2), backend="pysr")
+    found = fit_many(labeled, Budget(), seeds=(1, 2), backend="pysr")
     for front in (*found.by_seed, found.merged):
         assert max(member.valid_accuracy for member in front) > 0.9
 

@@ -26,7 +26,7 @@ def source(count=300, names=NAMES, labels=True):
 
 
 def half(x):
-    """What the first channel tells of the second; the third as a grey image."""
+    """What the first channel tells of the second; the third as a gray image."""
     return np.stack([0.5 * x[..., 0] + 0.25, np.full(x.shape[:3], 0.5, np.float32)], axis=-1)
 
 
@@ -56,7 +56,7 @@ def test_every_image_is_compared_once_and_padding_never():
 
 
 def test_the_summary_says_what_is_explained():
-    """Half of the second channel's variance is the first one's and half is not; grey explains nothing."""
+    """Half of the second channel's variance is the first one's and half is not; gray explains nothing."""
     found = measured(source())
     part = found.scores["translation"]["channels"]
     assert part["PI"]["explained"] == pytest.approx(0.5, abs=0.05)

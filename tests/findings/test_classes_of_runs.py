@@ -14,7 +14,7 @@ from cellfx.runs import experiment, other_images, repeats, results
 from cellfx.settings import to_dict
 from cellfx.training.writer import read_metrics
 
-NAMES = ("dark", "grey", "bright")
+NAMES = ("dark", "gray", "bright")
 LEVELS = np.array([0.1, 0.5, 0.9])
 
 
@@ -98,7 +98,7 @@ def test_another_folder_is_judged_by_the_classes_that_were_grouped(workdir, tmp_
 
 
 def told_by_brightness(x):
-    """Logits that fall with the distance to a class's grey level."""
+    """Logits that fall with the distance to a class's gray level."""
     return -50 * np.abs(np.mean(x, axis=(1, 2, 3))[:, None] - LEVELS)
 
 
@@ -133,7 +133,7 @@ def test_probabilities_of_classes_that_count_as_one_are_added_up():
     def undecided(x):
         return np.log(np.tile([0.3, 0.3, 0.4], (len(x), 1)))
 
-    together = {"low": ["dark", "grey"], "high": ["bright"]}
+    together = {"low": ["dark", "gray"], "high": ["bright"]}
     np.testing.assert_array_equal(judged(known(), predict=undecided).confusion[:, 2], [2, 1, 3])
     found = judged(known(), together, undecided)
     np.testing.assert_array_equal(found.confusion, [[3, 0], [3, 0]])
@@ -160,9 +160,9 @@ def test_views_are_averaged():
 
 def test_no_image_of_the_classes_is_an_error():
     with pytest.raises(
-        ValueError, match=r"no image to judge: got none of the classes \['grey', 'bright'\], expected some; change"
+        ValueError, match=r"no image to judge: got none of the classes \['gray', 'bright'\], expected some; change"
     ):
-        judged(known(labels=(0, 0)), {"grey": ["grey"], "bright": ["bright"]})
+        judged(known(labels=(0, 0)), {"gray": ["gray"], "bright": ["bright"]})
 
 
 def test_a_classifier_is_not_judged_on_what_it_learnt_from():

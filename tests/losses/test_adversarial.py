@@ -1,4 +1,4 @@
-"""The players' losses, and the regulariser against float64 NumPy: its value and, by differences, its own gradient."""
+"""The players' losses, and the regularizer against float64 NumPy: its value and, by differences, its own gradient."""
 
 import importlib.util
 from pathlib import Path
@@ -25,7 +25,7 @@ def drawn():
     return rng.normal(size=(5, *SHAPE)), rng.normal(size=(5, *SHAPE)), rng.normal(size=(12, 4)), rng.normal(size=4)
 
 
-def regulariser(w, real, fake, v):
+def regularizer(w, real, fake, v):
     mask = jnp.ones(len(real))
 
     def critic(x):
@@ -39,16 +39,16 @@ def regulariser(w, real, fake, v):
     return jnp.mean(term(real, True) + term(fake, False))
 
 
-def test_regulariser_and_its_gradient_equal_the_reference(drawn):
+def test_regularizer_and_its_gradient_equal_the_reference(drawn):
     real, fake, w, v = drawn
     real32, fake32, w32, v32 = (jnp.asarray(part, jnp.float32) for part in drawn)
-    value, gradient = jax.value_and_grad(regulariser)(w32, real32, fake32, v32)
-    assert float(value) == pytest.approx(reference.regulariser(real, fake, w, v), rel=1e-5)
+    value, gradient = jax.value_and_grad(regularizer)(w32, real32, fake32, v32)
+    assert float(value) == pytest.approx(reference.regularizer(real, fake, w, v), rel=1e-5)
     step, expected = 1e-5, np.zeros_like(w)
     for place in np.ndindex(*w.shape):
         moved = np.zeros_like(w)
         moved[place] = step
-        above, below = (reference.regulariser(real, fake, w + sign * moved, v) for sign in (1, -1))
+        above, below = (reference.regularizer(real, fake, w + sign * moved, v) for sign in (1, -1))
         expected[place] = (above - below) / (2 * step)
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-5)
 

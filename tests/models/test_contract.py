@@ -42,7 +42,7 @@ def batch_of(size=8):
 
 
 @cache
-def initialised(name):
+def initialized(name):
     return make(name).init(jax.random.key(0))
 
 
@@ -70,7 +70,7 @@ def test_init_is_a_function_of_the_key(name):
 @pytest.mark.parametrize("name", CASES)
 def test_every_parameter_gets_a_finite_gradient(name):
     model = make(name)
-    params, extra = initialised(name)
+    params, extra = initialized(name)
     for player in model.losses:
         gradient_of = jax.jit(value_and_grad(model, player))
         (loss, (metrics, _)), gradient = gradient_of(
@@ -86,7 +86,7 @@ def test_every_parameter_gets_a_finite_gradient(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_four_devices_equal_one(name):
-    params, extra = initialised(name)
+    params, extra = initialized(name)
     batch = {**batch_of(), "mask": jnp.array([1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0])}
     parts = jax.tree.map(lambda a: a.reshape(4, 2, *a.shape[1:]), batch)
     for player in make(name).losses:
@@ -107,7 +107,7 @@ def test_four_devices_equal_one(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_shapes_and_ranges_of_the_abilities(name):
-    model, (params, extra) = make(name), initialised(name)
+    model, (params, extra) = make(name), initialized(name)
     x = batch_of()["x"]
     num_latents = SMALL["latents"] + sum(VARIANTS.get(name, ("", {}))[1].get("categories", ()))
     if model.encode:
@@ -133,7 +133,7 @@ def test_shapes_and_ranges_of_the_abilities(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_padding_changes_no_loss(name):
-    model, (params, extra) = make(name), initialised(name)
+    model, (params, extra) = make(name), initialized(name)
     batch = batch_of(6)
     padded = {k: jnp.concatenate([v, jnp.zeros((2, *v.shape[1:]), v.dtype)]) for k, v in batch.items()}
     rubbish = {**padded, "x": padded["x"].at[6:].set(0.9)}
@@ -145,7 +145,7 @@ def test_padding_changes_no_loss(name):
 @pytest.mark.parametrize("name", CASES)
 def test_a_loss_for_evaluation_changes_nothing_and_takes_no_chances_but_those_of_its_key(name):
     """A model that draws noise draws other noise for every batch, and the same whenever it is judged again."""
-    model, (params, extra) = make(name), initialised(name)
+    model, (params, extra) = make(name), initialized(name)
     if model.eval_losses is None:
         return
     assert set(model.eval_losses) == set(model.losses)
@@ -171,7 +171,7 @@ def test_number_of_parameters_of_the_published_autoencoder():
 
 def test_tcvae_with_equal_weights_is_the_beta_vae():
     """The three terms sum to log q(z|x) - log p(z), whose mean over many draws of z is the closed-form KL."""
-    params, extra = initialised("vae")
+    params, extra = initialized("vae")
     batch = batch_of()
     vae, tcvae = make("vae", beta=3.0), make("tcvae", alpha=3.0, beta=3.0, gamma=3.0)
     keys = jax.random.split(jax.random.key(0), 2000)

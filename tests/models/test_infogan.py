@@ -34,13 +34,13 @@ FREE = {"information": 0.0, "gamma": 0.0}
 
 
 @cache
-def initialised(**shape):
+def initialized(**shape):
     return jax.jit(infogan(SPEC, **{**SMALL, **shape}).init)(jax.random.key(0))
 
 
 def started(**changes):
     shape = {name: value for name, value in changes.items() if name in SHAPING}
-    return infogan(SPEC, **{**SMALL, **changes}), *initialised(**shape)
+    return infogan(SPEC, **{**SMALL, **changes}), *initialized(**shape)
 
 
 def networks():

@@ -59,7 +59,7 @@ def test_a_prediction_depends_on_no_other_image(started):
 
 
 def test_an_odd_last_column_is_cut_behind_the_convolution(started):
-    """9 columns are pooled to 4, so column 8 is seen through its neighbour 7 alone, and 4 columns to 2."""
+    """9 columns are pooled to 4, so column 8 is seen through its neighbor 7 alone, and 4 columns to 2."""
     model, params, extra = started
     slopes = jax.grad(lambda x: jnp.sum(model.features(params, extra, x)))(BATCH["x"])
     assert bool(jnp.any(slopes[:, :, 8] != 0))

@@ -153,8 +153,8 @@ def learnt(started):
     """What a model makes of ``shapes``, and the metrics of its last step."""
     _, params, extra = started
     pixels = {**params["vae"]["unet"]["pixels"], "bias": jnp.zeros(2)}
-    grey = {"vae": {**params["vae"], "unet": {**params["vae"]["unet"], "pixels": pixels}}}
-    model = unet_vae(SPEC, **SMALL)._replace(init=lambda key: (grey, extra))
+    gray = {"vae": {**params["vae"], "unet": {**params["vae"]["unet"], "pixels": pixels}}}
+    model = unet_vae(SPEC, **SMALL)._replace(init=lambda key: (gray, extra))
     optimizers = {"vae": adam(250, learning_rate=1e-2, warm_up_rate=0.1, decay="cosine")}
     state, step = create_state(model, optimizers, jax.random.key(0)), jax.jit(train_step(model, optimizers))
     images = shapes(512, 0)
@@ -172,7 +172,7 @@ def test_it_learns_what_can_be_known_and_nothing_of_what_cannot(learnt):
     assert found.pixels[0] > 0.9
     assert found.totals[0] > 0.9
     assert -0.5 < found.pixels[1] < 0.05
-    # What the input leaves open is in the latents: a uniform grey level to about .1 of 56 pixels.
+    # What the input leaves open is in the latents: a uniform gray level to about .1 of 56 pixels.
     assert float(metrics["kl"]) > 1.0
 
 

@@ -37,7 +37,7 @@ from cellfx.profiles.tables.table import Profiles, groups, take, take_features
 from cellfx.screens import controls as profile_controls
 
 PLATE = "Metadata_Plate"
-PLAIN = "standardised, not spherized"
+PLAIN = "standardized, not spherized"
 """A floor above all variances; to be compared with, and no candidate."""
 CANDIDATES = {
     PLAIN: {"regularization": "mean_floor", "floor": 1e6},

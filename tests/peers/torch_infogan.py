@@ -1,7 +1,7 @@
 """The InfoGAN's training step of two players as one would write it in PyTorch: eager, default memory format.
 
 The peer of ``bin/benchmark --peer tests/peers/torch_infogan.py`` with configs/infogan_cytometry.py; same networks,
-losses, regulariser, augmentation and optimisers, data set resident. Channels last was no faster: .50 s a step of
+losses, regularizer, augmentation and optimizers, data set resident. Channels last was no faster: .50 s a step of
 100 images on one core, .44 s in the default format.
 """
 

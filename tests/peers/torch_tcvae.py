@@ -1,6 +1,6 @@
 """The beta-TCVAE training step as one would write it in PyTorch: eager, default memory format.
 
-The peer of ``bin/benchmark --peer tests/peers/torch_tcvae.py``; same network, loss, augmentation and optimiser as the
+The peer of ``bin/benchmark --peer tests/peers/torch_tcvae.py``; same network, loss, augmentation and optimizer as the
 default config, data set resident as uint8.
 """
 

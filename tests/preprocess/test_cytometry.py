@@ -1,4 +1,4 @@
-"""Normalised intensities against loops over images and the published formulas; what is kept, said and given back."""
+"""Normalized intensities against loops over images and the published formulas; what is kept, said and given back."""
 
 import copy
 import json
@@ -223,7 +223,7 @@ def put(saved, path, value):
 def test_what_was_not_kept_like_this_is_refused(fitted, path, value, message):
     saved = copy.deepcopy(cytometry.to_json(fitted))
     put(saved, path, value)
-    with pytest.raises(ValueError, match=f"^not a saved normalisation: .*{message}"):
+    with pytest.raises(ValueError, match=f"^not a saved normalization: .*{message}"):
         cytometry.from_json(saved)
 
 

@@ -1,4 +1,4 @@
-"""The mixture against expectation-maximisation written value by value, and what happens where it collapses."""
+"""The mixture against expectation-maximization written value by value, and what happens where it collapses."""
 
 import importlib.util
 from pathlib import Path

@@ -1,6 +1,6 @@
 """A discriminator small enough for its gradients to be written down, in float64: phi(x) = tanh(x W) v.
 
-Written from Roth et al. 2017, arXiv:1705.09367 (the regulariser) and Chen et al. 2016, arXiv:1606.03657 (the bound).
+Written from Roth et al. 2017, arXiv:1705.09367 (the regularizer) and Chen et al. 2016, arXiv:1606.03657 (the bound).
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ def squared_gradient_norms(x, w, v):
     return np.sum((slope @ w.T) ** 2, axis=1)
 
 
-def regulariser(real, fake, w, v):
+def regularizer(real, fake, w, v):
     """Mean of (1 - D)^2 |grad phi|^2 over real images plus that of D^2 |grad phi|^2 over generated ones."""
     d_real, d_fake = (1.0 / (1.0 + np.exp(-logits(x, w, v))) for x in (real, fake))
     return np.mean((1.0 - d_real) ** 2 * squared_gradient_norms(real, w, v)) + np.mean(

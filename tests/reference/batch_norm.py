@@ -1,10 +1,10 @@
-"""Batch normalisation in float64, channel by channel and value by value, from arXiv:1502.03167, algorithms 1 and 2."""
+"""Batch normalization in float64, channel by channel and value by value, from arXiv:1502.03167, algorithms 1 and 2."""
 
 import numpy as np
 
 
 def batch_norm(x, mask, scale, bias, epsilon):
-    """Normalised x (B, ..., C), mean (C,) and unbiased variance (C,) over the examples whose mask is 1."""
+    """Normalized x (B, ..., C), mean (C,) and unbiased variance (C,) over the examples whose mask is 1."""
     x = np.asarray(x, np.float64)
     result, means, variances = np.zeros_like(x), [], []
     for channel in range(x.shape[-1]):

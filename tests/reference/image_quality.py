@@ -1,4 +1,4 @@
-"""Kernel distances and nearest neighbours in float64 NumPy, with loops and no cleverness."""
+"""Kernel distances and nearest neighbors in float64 NumPy, with loops and no cleverness."""
 
 import numpy as np
 

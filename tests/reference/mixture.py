@@ -1,4 +1,4 @@
-"""Slow float64 Python: a mixture of normal distributions by expectation-maximisation, one value at a time."""
+"""Slow float64 Python: a mixture of normal distributions by expectation-maximization, one value at a time."""
 
 import math
 
@@ -15,7 +15,7 @@ def density(value, weights, means, deviations):
 
 
 def step(values, weights, means, deviations):
-    """One pass of expectation and maximisation: new weights, means and deviations (K,)."""
+    """One pass of expectation and maximization: new weights, means and deviations (K,)."""
     count = len(weights)
     shares, sums, squares = np.zeros((3, count))
     owned = [np.array(density(value, weights, means, deviations)) for value in values]

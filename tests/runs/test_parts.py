@@ -1,4 +1,4 @@
-"""Each player gets the optimiser that the config gives it."""
+"""Each player gets the optimizer that the config gives it."""
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def test_a_player_may_have_settings_of_its_own_and_shares_the_others():
             r"unknown player in optim\.players: got 'generatr'; did you mean generator\?",
         ),
         ({"name": "adam", "players": {"vae": {}}}, r"unknown player in optim\.players: got 'vae'; expected one of"),
-        ({"name": "sgd"}, r"unknown optimiser: got 'sgd', expected one of adam; correct optim\.name"),
+        ({"name": "sgd"}, r"unknown optimizer: got 'sgd', expected one of adam; correct optim\.name"),
         ({"name": "adam", "players": {"generator": {"every": 9}}}, "every is out of range: got 9, expected 1 to 4"),
         (
             {"name": "adam", "players": {"generator": {"evry": 2}}},

@@ -1,4 +1,4 @@
-"""Treatments in other batches: each batch has its own profile of a treatment, and neighbours are never of one batch."""
+"""Treatments in other batches: each batch has its own profile of a treatment, and neighbors are never of one batch."""
 
 import numpy as np
 import polars as pl

@@ -349,8 +349,8 @@ WRONG = {
     "no folder": ({"variants": (("..", ()),)}, "a variant without a name for its folder: got '..', expected a name"),
     "unknown step": ({"variants": (("a", ("whiten",)),)}, "variant 'a': unknown step of a variant: got 'whiten'"),
     "a near step": (
-        {"variants": (("a", "spherise"),)},
-        "variant 'a': unknown step of a variant: got 'spherise'; did you mean spherize?",
+        {"variants": (("a", "spherize"),)},
+        "variant 'a': unknown step of a variant: got 'spherize'; did you mean spherize?",
     ),
     "a step that is a number": (
         {"variants": (("a", (3,)),)},
@@ -360,7 +360,7 @@ WRONG = {
         {"variants": (("a", ({"name": "spherize", "epsilom": 1.0},)),)},
         "variant 'a': unknown config key spherize.epsilom; did you mean epsilon?",
     ),
-    "unknown setting of a normalisation": (
+    "unknown setting of a normalization": (
         {"variants": (("a", ({"name": "standardize", "controls": "wells"},)),)},
         "variant 'a': unknown config key standardize.controls; did you mean percentiles?",
     ),

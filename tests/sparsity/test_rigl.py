@@ -103,8 +103,8 @@ def test_the_schedule(both):
         assert not changed or step == 40 or step in at
 
 
-def test_dense_leaves_are_those_of_the_inner_optimiser():
-    """Where no update is skipped (warm-up only) everything equals the inner optimiser."""
+def test_dense_leaves_are_those_of_the_inner_optimizer():
+    """Where no update is skipped (warm-up only) everything equals the inner optimizer."""
     plain, ours = run(optax.adam(0.02), 6), run(rigl(optax.adam(0.02), warm_up=6), 6)
     for (expected, _), (params, _) in zip(plain, ours, strict=True):
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7), params, expected)

@@ -39,7 +39,7 @@ def changed(settings, key, value):
 @pytest.mark.parametrize(
     ("key", "value", "part"),
     [
-        ("train.optim.name", "adm", "unknown optimiser: got 'adm', expected one of adam"),
+        ("train.optim.name", "adm", "unknown optimizer: got 'adm', expected one of adam"),
         ("train.optim.lr", 1e-3, "unknown config key optim.lr"),
         ("train.optim.learning_rate", -1.0, "learning_rate is not positive: got -1.0"),
         ("train.probe.head", "svmm", "unknown probe.head: got 'svmm'"),

@@ -104,7 +104,7 @@ def test_refusals():
     optimizers = {"a": optax.sgd(0.1), "b": optax.sgd(0.1)}
     with pytest.raises(ValueError, match=r"unknown compute dtype: got 'float16', expected one of \('float32'"):
         train_step(duel(), optimizers, compute_dtype="float16")
-    with pytest.raises(ValueError, match=r"got optimisers for \['a'\], expected one for each player of \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"got optimizers for \['a'\], expected one for each player of \['a', 'b'\]"):
         create_state(duel(), {"a": optax.sgd(0.1)}, jax.random.key(0))
     state = create_state(duel(), optimizers, jax.random.key(0))
     with pytest.raises(ValueError, match=r"got \['same'\] again from player 'b'"):

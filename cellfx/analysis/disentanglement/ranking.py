@@ -37,7 +37,7 @@ def udr(
     """Ranks models, usually seeds of one setting, by how alike their informative latents are.
 
     Duan et al. 2020, arXiv:1905.12614, section 4. Two models whose informative latents agree up to order and sign
-    score 1 by Spearman correlation and 1 - alpha by Lasso, whose penalty shrinks every weight of standardised codes
+    score 1 by Spearman correlation and 1 - alpha by Lasso, whose penalty shrinks every weight of standardized codes
     by alpha. Models with less than one informative latent score 0.
 
     Args:
@@ -68,7 +68,7 @@ def udr(
                 pairwise[i, j] = match(similarity)
     protocol = {
         "source": "arXiv:1905.12614 section 4",
-        "variant": variant if variant == "spearman" else f"lasso, alpha={alpha}, standardised codes",
+        "variant": variant if variant == "spearman" else f"lasso, alpha={alpha}, standardized codes",
         "codes": "mean",
         "num_examples": len(codes[0]),
         "num_models": len(codes),

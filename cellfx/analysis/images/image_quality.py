@@ -2,7 +2,7 @@
 
 Both are measured in the features of a network of our own, such as the last hidden layer of a classifier trained on the
 same kind of cells; no weights are downloaded. So numbers compare generators that were judged by one network, and are
-not those of the literature, whose features are of a network trained on photographs. Features are standardised by the
+not those of the literature, whose features are of a network trained on photographs. Features are standardized by the
 real ones, which takes away the scale that such a network happens to have chosen; a feature that is the same for all
 real images keeps its own.
 """
@@ -30,7 +30,7 @@ class Leakage(NamedTuple):
     """How near generated images come to training images, against real images that were held out.
 
     Attributes:
-        fake_distance: (M,) of every generated image to its nearest training image, in standardised features.
+        fake_distance: (M,) of every generated image to its nearest training image, in standardized features.
         held_out_distance: (T,) of every held-out image, likewise.
         ratio: of the medians; about 1 for new images of the same distribution, near 0 for copies.
         too_near_rate: share of generated images nearer than the 1st percentile of held-out ones; about .01 for new
@@ -51,7 +51,7 @@ def kernel_distance(
     Binkowski et al. 2018, arXiv:1801.01401, section 4: the unbiased estimate of the squared maximum mean discrepancy
     (Gretton et al. 2012, JMLR 13, equation 3) with the kernel (x.y / D + 1)^3, averaged over random subsets.
 
-    Differs from the paper: features are of our own network and standardised, see the module.
+    Differs from the paper: features are of our own network and standardized, see the module.
 
     Args:
         real: (N, D) features of real images.

@@ -26,7 +26,7 @@ class Measured(NamedTuple):
         area_px: (N,) in pixels of a field of the width that was asked for.
         brightness: (N,) mean level of the cell above the background, in [0, 1]; its blurred rim counts less.
         eccentricity: (N,) in [0, 1]; 0 circle, 1 line.
-        x_px: (N,) centre of the cell from the middle of the field, to the right.
+        x_px: (N,) center of the cell from the middle of the field, to the right.
         y_px: (N,) likewise, downwards.
         found: (N,) bool, whether anything stands out from the background.
     """
@@ -62,8 +62,8 @@ def measure(images: np.ndarray, field_px: float = FIELD_PX, min_contrast: float 
             "and H and W of 8 or more; give images of whole cells"
         )
     starts = range(0, len(images), _BLOCK)
-    grey = (np.mean(images[i : i + _BLOCK], axis=-1, dtype=np.float64) for i in starts)
-    blocks = [_measure(block, field_px, min_contrast) for block in grey]
+    gray = (np.mean(images[i : i + _BLOCK], axis=-1, dtype=np.float64) for i in starts)
+    blocks = [_measure(block, field_px, min_contrast) for block in gray]
     return Measured(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
@@ -149,13 +149,13 @@ def spread_ratios(real: Measured, fake: Measured, names: tuple[str, ...] = COMPA
     return {name: spread_ratio(getattr(real, name)[real.found], getattr(fake, name)[fake.found]) for name in names}
 
 
-def _measure(grey: np.ndarray, field_px: float, min_contrast: float) -> Measured:
-    height, width = grey.shape[1:]
+def _measure(gray: np.ndarray, field_px: float, min_contrast: float) -> Measured:
+    height, width = gray.shape[1:]
     unit_px = field_px / width
     y, x = ((np.arange(n) + 0.5 - n / 2) * unit_px for n in (height, width))
     distance = np.hypot(y[:, None], x[None]) / (min(height, width) * unit_px)
-    background, noise = border_level(grey)
-    signal = grey - background[:, None, None]
+    background, noise = border_level(gray)
+    signal = gray - background[:, None, None]
     # The middle is a fifth of the image; its brightest twentieth belongs to any cell that covers 1 % of the image.
     level = np.quantile(signal[:, distance < 0.25], _CORE_RATE, axis=1)
     found = level > np.maximum(min_contrast, NUM_DEVIATIONS * noise)

@@ -12,7 +12,7 @@ import numpy as np
 from cellfx.checks import UserError
 
 C_VALUES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-"""Inverse strengths of the penalty that ``pixel_regression`` chooses from, for standardised pixels."""
+"""Inverse strengths of the penalty that ``pixel_regression`` chooses from, for standardized pixels."""
 
 
 class Roc(NamedTuple):
@@ -32,11 +32,11 @@ class Roc(NamedTuple):
 
 
 class Screened(NamedTuple):
-    """What a threshold makes of labelled images.
+    """What a threshold makes of labeled images.
 
     Attributes:
         accuracy: share of right decisions.
-        balanced_accuracy: mean of the shares of usable and of unusable images that are recognised.
+        balanced_accuracy: mean of the shares of usable and of unusable images that are recognized.
         true_positive_rate: share of the usable images that are let through.
         false_positive_rate: share of the unusable ones.
         confusion: (2, 2) counts, [truly usable, let through].
@@ -76,7 +76,7 @@ def threshold_for(curve: Roc, max_false_positive_rate: float) -> float:
     It keeps the most usable images that the wanted rate allows.
 
     Args:
-        curve: of labelled images that the filter was not trained on.
+        curve: of labeled images that the filter was not trained on.
         max_false_positive_rate: in [0, 1]. At 1 everything is let through, so the threshold is the lowest score.
 
     Returns:
@@ -127,7 +127,7 @@ def pixel_regression(
 ) -> np.ndarray:
     """The linear baseline: logistic regression on pixels.
 
-    Isaksson 2018, section 4.2. Pixels are standardised by the training images; one that is the same in all of them
+    Isaksson 2018, section 4.2. Pixels are standardized by the training images; one that is the same in all of them
     has no say. Where several penalties are given, a fifth of each kind of training image is held out, the penalty with
     the largest area under the ROC is chosen, and a last regression learns from all.
 

@@ -79,7 +79,7 @@ def _check(codes: np.ndarray, labels: np.ndarray, num_points: int, num_classes: 
     if codes.ndim != 2 or labels.shape != codes.shape[:1] or not len(codes):
         raise UserError(
             f"codes and labels do not belong together: got shapes {codes.shape} and {labels.shape}, expected (N, L) "
-            "and (N,) with N of 1 or more; encode the labelled examples"
+            "and (N,) with N of 1 or more; encode the labeled examples"
         )
     if not np.isfinite(codes).all():
         raise UserError(

@@ -39,7 +39,7 @@ def probe(
 ) -> Probe:
     """Trains a small classifier on some codes and judges it on others.
 
-    Codes are standardised by the training codes. Codes may be given for
+    Codes are standardized by the training codes. Codes may be given for
     several views of every image, (V, N, L), for instance its flips and rotations: training sees every view as an
     example, and the scores of a test example are averaged over its views.
 
@@ -64,7 +64,7 @@ def probe(
 def fitted(
     codes: np.ndarray, labels: np.ndarray, head: str = "mlp", seed: int = 0, balanced: bool = True
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Trains a small classifier on codes, for codes that nobody has labelled; arguments as ``probe``.
+    """Trains a small classifier on codes, for codes that nobody has labeled; arguments as ``probe``.
 
     Returns:
         Codes (M, L) or (V, M, L) -> scores (M, K), as in ``Probe``; a code's scores depend on no other code.
@@ -134,7 +134,7 @@ def _fit(rows: np.ndarray, labels: np.ndarray, head: str, seed: int, balanced: b
     weights = (len(labels) / np.maximum(np.bincount(labels), 1))[labels] if balanced else np.ones(len(labels))
     # Products of these sizes lose by threads, and on a busy machine by a factor of 30.
     with warnings.catch_warnings(), threadpool_limits(1):
-        # Stopping a network after a fixed number of iterations is regularisation here, not a failure.
+        # Stopping a network after a fixed number of iterations is regularization here, not a failure.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return [member.fit(rows, labels, sample_weight=weights / weights.mean()) for member in _members(head, seed)]
 
@@ -174,7 +174,7 @@ def _check(
         if codes.shape[1] != len(labels) or len(labels) == 0:
             raise UserError(
                 f"{name} codes and labels do not belong together: got {codes.shape[1]} codes and {len(labels)} labels, "
-                "expected as many of both and at least one; encode the labelled examples"
+                "expected as many of both and at least one; encode the labeled examples"
             )
     seen = np.unique(train_labels)
     if len(seen) < 2 or not np.array_equal(seen, np.arange(len(seen))) or np.max(test_labels) >= len(seen):

@@ -36,15 +36,15 @@ def through_palette(indices: np.ndarray, colors: np.ndarray) -> np.ndarray:
         colors: (n, 3) red, green and blue.
 
     Returns:
-        (...) where the whole palette is grey, otherwise (..., 3).
+        (...) where the whole palette is gray, otherwise (..., 3).
     """
     if int(indices.max()) >= len(colors):
         raise RefusedImageError(
             f"holds the index {indices.max()} into a palette of {len(colors)} colors; expected a smaller one; save it "
             "again without a palette"
         )
-    is_grey = np.array_equal(colors[:, 0], colors[:, 1]) and np.array_equal(colors[:, 0], colors[:, 2])
-    return (colors[:, 0] if is_grey else colors)[indices]
+    is_gray = np.array_equal(colors[:, 0], colors[:, 1]) and np.array_equal(colors[:, 0], colors[:, 2])
+    return (colors[:, 0] if is_gray else colors)[indices]
 
 
 def turned(image: np.ndarray, orientation: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Files of one plane, grey or in color, to pixels: PNG, JPEG, BMP, GIF and WebP.
+"""Files of one plane, gray or in color, to pixels: PNG, JPEG, BMP, GIF and WebP.
 
 PNG is not read by Pillow, which makes 8 bits of 16-bit color; the others have 8 bits.
 """
@@ -45,7 +45,7 @@ def decode_png(data: bytes) -> Decoded:
 
 
 def decode_photo(data: bytes) -> Decoded:
-    """A JPEG, BMP, GIF or WebP, the latter of one channel where all of it is grey.
+    """A JPEG, BMP, GIF or WebP, the latter of one channel where all of it is gray.
 
     Raises:
         RefusedImageError: an animation, CMYK, 1 bit, or a palette of which transparent colors are used.
@@ -64,10 +64,10 @@ def decode_photo(data: bytes) -> Decoded:
         if mode == "P":
             pixels = through_palette(pixels, np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3))
             mode = "L" if pixels.ndim == 2 else "RGB"
-        if image.format == "WEBP" and mode == "RGB" and not np.ptp(pixels, axis=-1).any():  # it has no other grey
+        if image.format == "WEBP" and mode == "RGB" and not np.ptp(pixels, axis=-1).any():  # it has no other gray
             pixels, mode = pixels[..., 0], "L"
     if mode not in _AXES:
-        raise RefusedImageError(f"holds pixels of the mode {mode}; expected grey or RGB; convert it")
+        raise RefusedImageError(f"holds pixels of the mode {mode}; expected gray or RGB; convert it")
     return Decoded(pixels, _AXES[mode], (), orientation)
 
 

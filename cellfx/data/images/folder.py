@@ -114,7 +114,7 @@ def _class_names(root: Path, classes: Sequence[str] | None) -> tuple[tuple[str, 
     if not found:
         raise ValueError(
             f"no class folders in {root}; expected one folder of images per class, such as {root}/Interphase; "
-            "unlabelled images go into one folder"
+            "unlabeled images go into one folder"
         )
     return choose_classes(classes, found, root), loose
 

@@ -56,7 +56,7 @@ def read_planes(path: str | os.PathLike[str], as_pages: bool = False, floats: bo
 
     In a TIFF, channels are color samples, the channel axis of OME or ImageJ, or plain pages. The alpha of a PNG is a
     channel like any other, because four stains are often stored so. Palettes are looked up, and give one channel where
-    they are grey; where 0 is white, pixels are inverted; an orientation is applied. What else would be left out or
+    they are gray; where 0 is white, pixels are inverted; an orientation is applied. What else would be left out or
     mean something else is refused; only the reduced-resolution pages of a TIFF are passed over.
 
     Args:
@@ -144,7 +144,7 @@ def _to_hwc(image: np.ndarray, axes: str, path: str | os.PathLike[str]) -> np.nd
 
 
 def fit(image: np.ndarray, size: int) -> np.ndarray:
-    """Crops the centre, and pads what is too small with its background; never stretches.
+    """Crops the center, and pads what is too small with its background; never stretches.
 
     Args:
         image: (H, W, C).

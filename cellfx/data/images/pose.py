@@ -17,7 +17,7 @@ def check_pose(pose: str) -> None:
 def adjust(image: np.ndarray, pose: str) -> np.ndarray:
     """Moves and turns an image, never stretching it.
 
-    The cell is what is connected, nearest to the centre, and brighter than halfway between background and centre, all
+    The cell is what is connected, nearest to the center, and brighter than halfway between background and center, all
     channels together. Its two ends are not told apart: flips remain.
 
     Args:
@@ -32,12 +32,12 @@ def adjust(image: np.ndarray, pose: str) -> np.ndarray:
         return image
     from scipy import ndimage
 
-    grey = ndimage.gaussian_filter(image.mean(axis=-1), 1.0)
-    centre = (np.array(grey.shape) - 1) / 2
+    gray = ndimage.gaussian_filter(image.mean(axis=-1), 1.0)
+    centre = (np.array(gray.shape) - 1) / 2
     y, x = np.meshgrid(
-        *(np.arange(size) - middle for size, middle in zip(grey.shape, centre, strict=True)), indexing="ij"
+        *(np.arange(size) - middle for size, middle in zip(gray.shape, centre, strict=True)), indexing="ij"
     )
-    own = _cell(grey, np.hypot(y, x))
+    own = _cell(gray, np.hypot(y, x))
     if own is None:
         return image
     y, x = y[own], x[own]
@@ -56,14 +56,14 @@ def adjust(image: np.ndarray, pose: str) -> np.ndarray:
     return np.rint(np.stack(turned, axis=-1)).astype(image.dtype)
 
 
-def _cell(grey: np.ndarray, radius: np.ndarray) -> np.ndarray | None:
+def _cell(gray: np.ndarray, radius: np.ndarray) -> np.ndarray | None:
     """(H, W) bool, or None where nothing stands out from the background."""
     from scipy import ndimage
 
-    side = min(grey.shape)
-    low = np.percentile(grey, 20)
-    high = np.percentile(grey[radius <= max(_CENTRE_RATE * side, 1)], 90)
-    parts, count = ndimage.label((grey > (low + high) / 2) & (radius < _REACH_RATE * side))
+    side = min(gray.shape)
+    low = np.percentile(gray, 20)
+    high = np.percentile(gray[radius <= max(_CENTRE_RATE * side, 1)], 90)
+    parts, count = ndimage.label((gray > (low + high) / 2) & (radius < _REACH_RATE * side))
     if not count or high <= low:
         return None
     nearest = np.argmin(np.where(parts > 0, radius, np.inf))

@@ -16,7 +16,7 @@ def read_strips(files: Mapping[str, Sequence[str]], root: Path | str, image_size
     Args:
         files: group -> paths of image files relative to ``root``; one or more each.
         root: folder of the images, which no path may lead out of.
-        image_size: H and W in pixels; images are cropped or padded around their centre.
+        image_size: H and W in pixels; images are cropped or padded around their center.
 
     Returns:
         Group -> (n, H, W, C) float32 in [0, 1].

@@ -116,7 +116,7 @@ def _refuse_kinds(pages: Sequence[Any]) -> None:
     if not is_light and not (kind == _MIN_IS_WHITE and page.samplesperpixel == 1):
         name = "several samples of which 0 is white" if kind == _MIN_IS_WHITE else _NAMES.get(kind)
         raise RefusedImageError(
-            f"holds {name or f'pixels of the photometric interpretation {kind}'}; expected grey, RGB, a palette or "
+            f"holds {name or f'pixels of the photometric interpretation {kind}'}; expected gray, RGB, a palette or "
             "channels; convert it"
         )
     for page in pages:

@@ -113,13 +113,13 @@ def _oriented(images: Tensor, kind: int) -> Tensor:
     """Images of one kind: its bits say whether columns are reversed, rows are reversed, rows and columns swapped."""
     import tensorflow as tf
 
-    grey = images.shape[-1] == 1
-    images = images[..., 0] if grey else images  # a channel axis of length 1 makes both operations many times slower
+    gray = images.shape[-1] == 1
+    images = images[..., 0] if gray else images  # a channel axis of length 1 makes both operations many times slower
     if kind & 4:
-        images = tf.transpose(images, [0, 2, 1] if grey else [0, 2, 1, 3])
+        images = tf.transpose(images, [0, 2, 1] if gray else [0, 2, 1, 3])
     axes = [axis for axis, bit in ((1, 2), (2, 1)) if kind & bit]
     images = tf.reverse(images, axes) if axes else images
-    return images[..., None] if grey else images
+    return images[..., None] if gray else images
 
 
 def _shift(images: Tensor, shift_px: Tensor, crop_px: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Images of an imaging cytometer as they are prepared, before they are split and their intensities normalised."""
+"""Images of an imaging cytometer as they are prepared, before they are split and their intensities normalized."""
 
 import collections
 import os

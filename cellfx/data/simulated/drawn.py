@@ -2,7 +2,7 @@
 
 An example i of a split depends on (seed, split, i) alone, so a larger data set begins with the smaller one. Drawing
 happens on the CPU wherever there is a CPU backend, so that every machine with an accelerator gets the same images;
-CPUs of different makers may round single pixels differently by one grey level.
+CPUs of different makers may round single pixels differently by one gray level.
 """
 
 import contextlib

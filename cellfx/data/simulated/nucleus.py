@@ -41,7 +41,7 @@ def draw(f: Mapping[str, jax.Array], seed: jax.Array, image_size: int) -> jax.Ar
 
 
 def field_axis(image_size: int) -> jax.Array:
-    """Centres of the pixels of a row or a column, (W,) in px from the middle of the field."""
+    """Centers of the pixels of a row or a column, (W,) in px from the middle of the field."""
     return (jnp.arange(image_size, dtype=jnp.float32) + 0.5) * (FIELD_PX / image_size) - FIELD_PX / 2
 
 
@@ -89,7 +89,7 @@ def _outline(
     r2 = p2 + q2
     lobes = (bend[0] * p * (p2 - 3.0 * q2) + bend[1] * q * (3.0 * p2 - q2)) / (1.0 + r2)
     level = 1.0 - r2 - rod * p2 * (p2 - 1.0) - lobes
-    # Signed distance to first order, level / |gradient|; at the centre, where the gradient vanishes, the short axis.
+    # Signed distance to first order, level / |gradient|; at the center, where the gradient vanishes, the short axis.
     inner = jnp.maximum(1.0 - r2, 0.0)
     slope2 = p2 * (4.0 / long_px**2) + (4.0 * q2 + inner * inner) * (1.0 / short_px**2)
     distance_px = level / jnp.sqrt(slope2 + 1e-12) + 1.5 * speckle

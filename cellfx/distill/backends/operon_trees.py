@@ -47,8 +47,8 @@ class Workshop:
         self._create = op.UniformLengthTreeInitializer(self._creator)
         self._create.ParameterizeDistribution(_FIRST_NODES[0], min(_FIRST_NODES[1], max_size))
         self._create.MinDepth, self._create.MaxDepth = 1, 1000
-        self._initialise = op.NormalCoefficientInitializer()
-        self._initialise.ParameterizeDistribution(0, 1)
+        self._initialize = op.NormalCoefficientInitializer()
+        self._initialize.ParameterizeDistribution(0, 1)
         self._cross = op.SubtreeCrossover(0.9, _MAX_DEPTH, max_size)
         self._mutate, self._mutations = self._make_mutations(inputs)
         self._table = op.DispatchTable()
@@ -57,7 +57,7 @@ class Workshop:
         """A random tree."""
         while True:
             tree = self._create(self._random)
-            self._initialise(self._random, tree)
+            self._initialize(self._random, tree)
             if size(tree) <= self.max_size:
                 return self._without_weights(tree)
 
@@ -100,8 +100,8 @@ class Workshop:
             wrapping += [op.Node.Constant(float(offset[place])), op.Node.Add()]
             wrapped = op.Tree(tree.Nodes + wrapping).UpdateNodes()
             problem.Target = targets[0 if same else place]
-            optimiser = op.LMOptimizer(self._table, problem, self._num_steps, 0)
-            fitted, _ = op.CoefficientOptimizer(optimiser)(self._random, wrapped)
+            optimizer = op.LMOptimizer(self._table, problem, self._num_steps, 0)
+            fitted, _ = op.CoefficientOptimizer(optimizer)(self._random, wrapped)
             tuned.append(op.Tree(fitted.Nodes[:-4]).UpdateNodes())
         if not same:
             self._data, self._dataset = kept, dataset
@@ -143,8 +143,8 @@ class Workshop:
             shift,
             op.ChangeVariableMutation(inputs),
             op.ChangeFunctionMutation(self._symbols),
-            op.ReplaceSubtreeMutation(self._creator, self._initialise, *limits),
-            op.InsertSubtreeMutation(self._creator, self._initialise, *limits),
+            op.ReplaceSubtreeMutation(self._creator, self._initialize, *limits),
+            op.InsertSubtreeMutation(self._creator, self._initialize, *limits),
             op.RemoveSubtreeMutation(self._symbols),
         ]
         any_of_them = op.MultiMutation()

@@ -85,7 +85,7 @@ def wanted(loss: str, scores: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _middle(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and spread that single huge values do not move: median and mean distance from it of some rows."""
+    """Center and spread that single huge values do not move: median and mean distance from it of some rows."""
     some = values[:, :: max(1, values.shape[1] // 250)]
     centre = np.median(some, axis=1)
     return centre, np.maximum(np.median(np.abs(some - centre[:, None]), axis=1), 0.02 * values.std(axis=1))

@@ -23,7 +23,7 @@ def dense_size(widths: Sequence[int]) -> int:
 
 
 def batch_norm_size(widths: Sequence[int]) -> int:
-    """Eq. 7: batch normalisation (eq. 6, 12 nodes) before Mish makes it 8M + 30 nodes for a hidden neuron.
+    """Eq. 7: batch normalization (eq. 6, 12 nodes) before Mish makes it 8M + 30 nodes for a hidden neuron.
 
     Args:
         widths: as ``dense_size``; of a CNN its head alone, whose inputs are the features of the last convolution.

@@ -31,7 +31,7 @@ class Units(NamedTuple):
     sizes: np.ndarray
 
 
-def labelled_units(matching: Rule, units: np.ndarray) -> Units:
+def labeled_units(matching: Rule, units: np.ndarray) -> Units:
     """The units whose rows have a label.
 
     Args:

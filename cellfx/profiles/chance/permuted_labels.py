@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cellfx.checks import UserError
-from cellfx.profiles.chance.exchange import Units, exchanged_rows, exchanges, labelled_units, unit_pairs
+from cellfx.profiles.chance.exchange import Units, exchanged_rows, exchanges, labeled_units, unit_pairs
 from cellfx.profiles.similarity.collecting import Block, Collector, match
 from cellfx.profiles.similarity.rules import Rule
 
@@ -33,7 +33,7 @@ def label_null(
         num_positives: (N,) positives of each row.
         matching: which rows belong together.
         units: (N,) int, negative for rows that are not compared.
-        ks: neighbours, each at most K.
+        ks: neighbors, each at most K.
         num_permutations: 1 or more.
         seed: of these.
 
@@ -48,7 +48,7 @@ def label_null(
     """
     _check(top_rows, units, ks, num_permutations)
     places = np.arange(top_rows.shape[1])
-    found_units = labelled_units(matching, units)
+    found_units = labeled_units(matching, units)
     pairs = unit_pairs(matching, found_units) if len(set(found_units.sizes.tolist())) > 1 else None
     with_r = _largest_r(num_positives, found_units, pairs) <= top_rows.shape[1]
     names = [f"{kind}@{k}" for k in ks for kind in ("precision", "recall")] + (["precision@R"] if with_r else [])
@@ -100,7 +100,7 @@ def nearest_null(
     """
     from scipy.sparse import coo_array
 
-    found = labelled_units(matching, units)
+    found = labeled_units(matching, units)
     pairs = unit_pairs(matching, found)
     if pairs is None:
         return None
@@ -178,7 +178,7 @@ def mean_null(
         ``exchange.MAX_PAIRS``.
     """
     units = np.asarray(units)
-    found = labelled_units(matching, units)
+    found = labeled_units(matching, units)
     pairs = unit_pairs(matching, found)
     if pairs is None:
         return None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cellfx.checks import UserError
-from cellfx.profiles.chance.exchange import MAX_PAIRS, Units, exchanges, labelled_units, unit_pairs
+from cellfx.profiles.chance.exchange import MAX_PAIRS, Units, exchanges, labeled_units, unit_pairs
 from cellfx.profiles.chance.tied_precision import Ties, precisions
 from cellfx.profiles.similarity.collecting import Block, Collector
 from cellfx.profiles.similarity.rules import Rule
@@ -74,7 +74,7 @@ def average_precision_null(
     Raises:
         ValueError: no pair of units that matches, or more of them in all permutations than ``MAX_LOOKUPS``.
     """
-    units = labelled_units(matching, units)
+    units = labeled_units(matching, units)
     found = _partners(matching, units, num_permutations)
     of_row = np.full(len(matching.complete), -1)
     of_row[units.rows] = units.code

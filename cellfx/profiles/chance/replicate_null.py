@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cellfx.checks import UserError
-from cellfx.profiles.chance.exchange import MAX_PAIRS, exchanges, labelled_units, unit_pairs
+from cellfx.profiles.chance.exchange import MAX_PAIRS, exchanges, labeled_units, unit_pairs
 from cellfx.profiles.chance.resampling import TIE
 from cellfx.profiles.similarity.collecting import Block, Collector
 from cellfx.profiles.similarity.rules import Rule
@@ -48,7 +48,7 @@ def replicate_null(
     Raises:
         ValueError: no pair of replicates, or too many.
     """
-    wells = labelled_units(matching, np.where(treatments >= 0, np.arange(len(treatments)), -1))
+    wells = labeled_units(matching, np.where(treatments >= 0, np.arange(len(treatments)), -1))
     pairs = unit_pairs(matching, wells)
     num_pairs = None if pairs is None else len(pairs) // 2
     if not num_pairs or num_pairs > MAX_VALUES // (LEAST_PERMUTATIONS + 1):

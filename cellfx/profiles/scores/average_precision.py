@@ -9,7 +9,7 @@ Differs from copairs 0.5.5: where a negative is exactly as alike as a positive, 
 orders (see ``tied_precision``), unless ``ties`` is "copairs", which ranks the positive before it. Similarities are
 float64, not float32, so that pairs within about 1e-7 of each other rank as they are and not as tied. Rows without a
 negative pair are left out and named, where copairs gives them 1, and so are rows without a positive pair, where it
-gives NaN. Normalised values are not clipped at -1.
+gives NaN. Normalized values are not clipped at -1.
 """
 
 import functools

@@ -16,7 +16,7 @@ class HitCurve(NamedTuple):
     """Cumulative hits above what ranks without meaning would give.
 
     Attributes:
-        shares: (P,) of the list of neighbours, in (0, 1].
+        shares: (P,) of the list of neighbors, in (0, 1].
         found: (P,) share of all hits within these.
         gain: (P,) ``found`` less ``shares``: 0 for noise at every share and 0 at the end for all, at most 1.
         area: mean of the gain over all shares, in [-.5, .5]; the single number that the thesis' outlook asks for.
@@ -58,7 +58,7 @@ def hit_curve(hits: Hits, percents: Sequence[float] = tuple(range(1, 101))) -> H
 
     Args:
         hits: of N rows.
-        percents: of the list of neighbours.
+        percents: of the list of neighbors.
 
     Raises:
         ValueError: percents outside (0, 100].
@@ -100,7 +100,7 @@ def percent_scores(hits: Hits, percents: Sequence[float], num_groups: int | None
 
 
 def rank_scores(hits: Hits) -> np.ndarray:
-    """Normalised accumulated scores at every rank: hits up to it, less as many as each of the N ranks would get.
+    """Normalized accumulated scores at every rank: hits up to it, less as many as each of the N ranks would get.
 
     Returns:
         (N,) float64, in hits; the last is 0. What cytominer-eval returns for "all".
@@ -114,6 +114,6 @@ def _check_percents(percents: Sequence[float]) -> None:
     wrong = [percent for percent in percents if not 0 < percent <= 100]
     if wrong or not len(percents):
         raise UserError(
-            f"no percents of the neighbours: got {list(percents)[:5]}, expected one or more in (0, 100]; 1 means the "
+            f"no percents of the neighbors: got {list(percents)[:5]}, expected one or more in (0, 100]; 1 means the "
             "nearest hundredth"
         )

@@ -39,7 +39,7 @@ class MeanAveragePrecision(NamedTuple):
     Attributes:
         groups: G rows, the columns that make the groups.
         mean_average_precision: (G,) float64.
-        mean_normalised: (G,) mean of the normalised values.
+        mean_normalised: (G,) mean of the normalized values.
         num_rows: (G,) int64 rows of each group.
         p_value: (G,) probability that a random ranking does as well.
         exact: (G,) bool, whether it is exact or counted among random rankings.

@@ -4,7 +4,7 @@ Hutz et al. 2013 (doi:10.1177/1087057112469257); cytominer-eval's ``mp_value``. 
 90 percent of the variance, the Mahalanobis distance between the means of treated and control wells is compared with
 those after the wells have changed places at random.
 
-Wells may change places only where controls vary as wells without an effect do. Controls that were centred plate by
+Wells may change places only where controls vary as wells without an effect do. Controls that were centered plate by
 plate vary less, so that p-values are too small where plates have few of them; only a rank that is too low for the
 components is noticed and refused.
 """
@@ -110,7 +110,7 @@ def subset_distances(rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Squared Mahalanobis distances between the means of subsets of rows and of all other rows.
 
     The covariance is that of the other rows, divided by their number. No matrix of features is inverted for each
-    subset: with X the t chosen rows, centred and whitened by the scatter of all n rows, that of the others is
+    subset: with X the t chosen rows, centered and whitened by the scatter of all n rows, that of the others is
     I - X'QX with Q = I + 11'/(n - t), and by Woodbury's identity all that is needed are the t x t products XX'.
 
     Args:
@@ -127,7 +127,7 @@ def subset_distances(rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def _distances(white: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """``subset_distances`` of rows (n, d) that are centred and have a scatter of 1."""
+    """``subset_distances`` of rows (n, d) that are centered and have a scatter of 1."""
     num_rows, size = len(white), chosen.shape[1]
     num_others = num_rows - size
     inverse = np.eye(size) - 1 / num_rows
@@ -144,14 +144,14 @@ def _distances(white: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def _whitened(features: np.ndarray, untreated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of controls (C, d) and all rows (N, d), centred on the controls, which get a scatter of 1."""
+    """Rows of controls (C, d) and all rows (N, d), centered on the controls, which get a scatter of 1."""
     mean = features[untreated].mean(axis=0)
     known, scale = np.linalg.qr(features[untreated] - mean)
     return known, np.linalg.solve(scale.T, (features - mean).T).T
 
 
 def _updated(treated: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Treated rows (t, d), then controls (C, d), centred and whitened together.
+    """Treated rows (t, d), then controls (C, d), centered and whitened together.
 
     The scatter of both about their mean is that of the controls, 1, and one of rank t, Z'(I - 11'/n)Z.
     """
@@ -241,7 +241,7 @@ def _check_components(untreated: np.ndarray, ranks: tuple[int, int], num_treated
             "controls that vary in too few directions to measure distances by: got "
             f"{num_controls} of rank {on_components if on_components < num_components else rank} for {num_components} "
             f"principal components, expected a rank of {needed} or more; lower explained_rate, give more controls, or "
-            "find mp-values before profiles are centred on controls"
+            "find mp-values before profiles are centered on controls"
         )
 
 

@@ -1,8 +1,8 @@
-"""Mechanisms by nearest neighbours, leaving out what is alike for other reasons: the same compound, or the same batch.
+"""Mechanisms by nearest neighbors, leaving out what is alike for other reasons: the same compound, or the same batch.
 
 Ljosa et al. 2013 (doi:10.1177/1087057113503553) for not-same-compound (NSC), Ando et al. 2017 (doi:10.1101/161422) for
 not-same-compound-or-batch (NSCB). A mechanism that only one compound has, or for NSCB only one batch, cannot be found:
-its rows are counted apart, in ``num_unreachable``, and do not enter the accuracy; they still are neighbours of others.
+its rows are counted apart, in ``num_unreachable``, and do not enter the accuracy; they still are neighbors of others.
 """
 
 import difflib
@@ -40,10 +40,10 @@ class Classified(NamedTuple):
         balanced_accuracy: mean over mechanisms of the share of each one's reachable rows that are.
         mechanisms: (K,) names, sorted.
         confusion: (K, K) counts of reachable rows, [true, predicted].
-        predicted: (N,) place in ``mechanisms``, also for rows without one; -1 where there is no neighbour.
+        predicted: (N,) place in ``mechanisms``, also for rows without one; -1 where there is no neighbor.
         right: (N,) bool, whether the prediction is right.
         judged: (N,) bool, rows with a mechanism that is reachable.
-        num_unreachable: rows with a mechanism that no allowed neighbour has; they count nowhere else.
+        num_unreachable: rows with a mechanism that no allowed neighbor has; they count nowhere else.
         num_unknown: rows without a mechanism.
     """
 
@@ -63,7 +63,7 @@ class Exclusion(NamedTuple):
 
     Attributes:
         mechanism: metadata column that is predicted.
-        compound: column; rows of the same compound are not neighbours (NSC).
+        compound: column; rows of the same compound are not neighbors (NSC).
         batch: column; nor are those of the same batch (NSCB). None: they may be.
         multilabel: mechanisms are lists "a|b"; a prediction is right where it shares a label. Off, the lists are names
             of mechanisms as they are, as published.
@@ -85,7 +85,7 @@ def classify(profiles: Profiles, exclusion: Exclusion | None = None, k: int = 1,
         profiles: of N rows. Rows without a mechanism have no vote; rows without a compound, or batch, are compared with
             none.
         exclusion: columns; the default is NSC.
-        k: neighbours.
+        k: neighbors.
         kernel: see ``similarity.KERNELS``.
 
     Raises:
@@ -99,7 +99,7 @@ def classify(profiles: Profiles, exclusion: Exclusion | None = None, k: int = 1,
 def neighbours_collector(prepared: Prepared, metadata: pl.DataFrame, exclusion: Exclusion, k: int = 1) -> Collector:
     """Finds ``Neighbours`` for ``collecting.collect``."""
     if k < 1 or k != int(k):
-        raise UserError(f"no number of neighbours: got k={k}, expected a whole number from 1; 1 is the nearest")
+        raise UserError(f"no number of neighbors: got k={k}, expected a whole number from 1; 1 is the nearest")
     different = [exclusion.compound] + ([exclusion.batch] if exclusion.batch else [])
     candidates, same = pair_rule(metadata, diffby=different), same_mechanism(metadata, exclusion)
     votes = encode(metadata, [exclusion.mechanism]) >= 0
@@ -125,10 +125,10 @@ def same_mechanism(metadata: pl.DataFrame, exclusion: Exclusion) -> Rule:
 
 
 def judge_neighbours(near: Neighbours, metadata: pl.DataFrame, exclusion: Exclusion) -> Classified:
-    """Mechanisms that neighbours vote for, beside the true ones; arguments as in ``classify``.
+    """Mechanisms that neighbors vote for, beside the true ones; arguments as in ``classify``.
 
     Raises:
-        ValueError: no row whose mechanism is among its possible neighbours.
+        ValueError: no row whose mechanism is among its possible neighbors.
     """
     text = metadata[exclusion.mechanism].cast(pl.String)
     known = encode(metadata, [exclusion.mechanism]) >= 0
@@ -217,7 +217,7 @@ def _identity(similarity: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _winners(near: Neighbours, labels: np.ndarray) -> np.ndarray:
-    """The nearest neighbour (N,) of those that vote for the winning mechanism; -1 without any neighbour."""
+    """The nearest neighbor (N,) of those that vote for the winning mechanism; -1 without any neighbor."""
     valid = near.rows >= 0
     vote = np.where(valid, labels[near.rows], -1)
     weight = np.where(valid, near.similarity, 0.0)

@@ -5,7 +5,7 @@ Similarities stay as they are: both look at the most similar pairs, which one pa
 
 import numpy as np
 
-from cellfx.profiles.chance.exchange import MAX_PAIRS, exchanged_rows, exchanges, labelled_units, unit_pairs
+from cellfx.profiles.chance.exchange import MAX_PAIRS, exchanged_rows, exchanges, labeled_units, unit_pairs
 from cellfx.profiles.chance.resampling import Interval
 from cellfx.profiles.scores.enrichment import enriched
 from cellfx.profiles.similarity.blocks import just_above
@@ -34,7 +34,7 @@ def enrichment_null(
         matching pairs is taken to be the observed one.
     """
     units = np.asarray(units)
-    observed, found = enriched(tail, percentile), labelled_units(matching, units)
+    observed, found = enriched(tail, percentile), labeled_units(matching, units)
     first, second, matches = _above(tail, observed.threshold)
     within = (units[first] == units[second]) & matches
     above, num_matching, total = observed.table[0].sum(), int(observed.table[:, 0].sum()), observed.table.sum()

@@ -238,4 +238,4 @@ def _finish(parts: list[tuple]) -> Hits:
 def _check_k(values: Sequence[int]) -> None:
     for k in values:
         if k < 1 or k != int(k):
-            raise UserError(f"no number of neighbours: got k={k}, expected a whole number from 1; 1 is the nearest")
+            raise UserError(f"no number of neighbors: got k={k}, expected a whole number from 1; 1 is the nearest")

@@ -36,7 +36,7 @@ class Beyond(NamedTuple):
 
     Attributes:
         of_positions: mean average precision of control positions, against the other controls of each plate.
-        difference: mean normalised average precision of treatments less that of control positions.
+        difference: mean normalized average precision of treatments less that of control positions.
         p_value: share of exchanges of roles, treatment or control, among positions of the same plates, with a
             difference as large.
         num_treatments: that stand in one position.
@@ -144,7 +144,7 @@ def _standing(
 def _of_plate(
     prepared: Prepared, rows: np.ndarray, place: np.ndarray, members: list[np.ndarray], roles: np.ndarray
 ) -> np.ndarray:
-    """Average precision of the wells (Q,) of a plate, and normalised: (2, P, Q) for roles (P, Q), true for controls.
+    """Average precision of the wells (Q,) of a plate, and normalized: (2, P, Q) for roles (P, Q), true for controls.
 
     ``members`` are the wells of every place.
     """

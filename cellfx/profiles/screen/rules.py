@@ -44,7 +44,7 @@ class Columns(NamedTuple):
         return plate_identity.identity(self.batch, self.plate)
 
     def exclusion(self, batch: bool) -> Exclusion:
-        """What the nearest neighbour may not share: the compound, or the compound and the batch."""
+        """What the nearest neighbor may not share: the compound, or the compound and the batch."""
         return Exclusion(self.mechanism or NO_MECHANISM, self.compound, self.batch if batch else None, self.multilabel)
 
 

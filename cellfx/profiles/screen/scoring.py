@@ -24,7 +24,7 @@ from cellfx.profiles.similarity.quantiles import Tail
 from cellfx.profiles.similarity.rules import Rule, encode
 
 SAME = 1e-6
-"""Similarities that differ by less say nothing: rounding, and what regularisation leaves of a spherized control."""
+"""Similarities that differ by less say nothing: rounding, and what regularization leaves of a spherized control."""
 HEADLINE = 0.995
 """Percentile whose odds ratio always gets an interval and a null; the thesis reports it."""
 DRAWN_PAIRS = 1 << 18
@@ -63,7 +63,7 @@ class Effort(NamedTuple):
     """How much is computed.
 
     Attributes:
-        ks: neighbours of precision and recall.
+        ks: neighbors of precision and recall.
         percentiles: of the enrichment; ``HEADLINE`` is added.
         num_permutations: of mechanisms among compounds, treatments among wells and batches among plates or controls.
         num_resamples: of mechanisms, compounds or controls.
@@ -92,7 +92,7 @@ def check_effort(effort: Effort) -> None:
             raise UserError(f"too little effort: got {name}={getattr(effort, name)}, expected {value} or more")
     if not all(k >= 1 and k == int(k) for k in effort.ks) or not all(0 <= q <= 1 for q in effort.percentiles):
         raise UserError(
-            f"neighbours or percentiles out of range: got ks={list(effort.ks)} and percentiles="
+            f"neighbors or percentiles out of range: got ks={list(effort.ks)} and percentiles="
             f"{list(effort.percentiles)}, expected whole numbers from 1 and shares in [0, 1]; correct them"
         )
 

@@ -120,13 +120,13 @@ def shared(metadata: pl.DataFrame, mechanism: str, compound: str, least: int = 2
 def _shared(metadata: pl.DataFrame, columns: Columns, least: int) -> np.ndarray:
     """Treatments whose mechanism, or one label of it, at least so many compounds have."""
     check_labels(metadata, columns)
-    labelled = metadata.with_row_index("cellfx_row")
+    labeled = metadata.with_row_index("cellfx_row")
     if columns.multilabel:
         labels = pl.col(columns.mechanism).str.split(SEPARATOR)
-        labelled = labelled.with_columns(labels).explode(columns.mechanism)
-        labelled = labelled.with_columns(pl.col(columns.mechanism).str.strip_chars())
-        labelled = labelled.filter(known(labelled, columns.mechanism))
-    rows = labelled["cellfx_row"].filter(shared(labelled, columns.mechanism, columns.compound, least))
+        labeled = labeled.with_columns(labels).explode(columns.mechanism)
+        labeled = labeled.with_columns(pl.col(columns.mechanism).str.strip_chars())
+        labeled = labeled.filter(known(labeled, columns.mechanism))
+    rows = labeled["cellfx_row"].filter(shared(labeled, columns.mechanism, columns.compound, least))
     return np.isin(np.arange(len(metadata)), rows.to_numpy())
 
 

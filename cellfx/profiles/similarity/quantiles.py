@@ -1,6 +1,6 @@
 """Exact quantiles of all pairwise similarities, of billions of pairs too, and how many pairs are above them.
 
-A quantile needs two neighbouring order statistics. A random sample of pairs says roughly where these lie; one pass
+A quantile needs two neighboring order statistics. A random sample of pairs says roughly where these lie; one pass
 counts all pairs below, between and above such windows, and keeps only what lies within them: 2 percent of the pairs or
 less. If a window turns out to miss its quantile, which a sample does once in a billion times, it is widened and the
 pass repeated, so that results never depend on the sample.

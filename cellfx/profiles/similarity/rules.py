@@ -127,7 +127,7 @@ def listed(rule: Rule, max_pairs: int = 2**23) -> np.ndarray | None:
     members, sizes = members[order], np.bincount(code[order])[code[order]]
     if int(sizes.sum(dtype=np.int64)) > max_pairs:
         return None
-    # Rows of one code are neighbours now: the partners of each are the run it lies in.
+    # Rows of one code are neighbors now: the partners of each are the run it lies in.
     starts = np.searchsorted(code[order], code[order])
     row = np.repeat(members, sizes)
     offset = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

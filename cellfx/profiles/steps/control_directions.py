@@ -2,7 +2,7 @@
 
 Spherizing divides by the spread of controls. Where these do not vary, the spread is not known, and what treated wells
 have there may become most of a profile. Two things make such directions: no more controls than features, and what was
-done before, for instance a standardisation by the controls of each plate, behind which those of every plate add up to
+done before, for instance a standardization by the controls of each plate, behind which those of every plate add up to
 nothing; of k controls on each of p plates, p (k - 1) differences are left.
 """
 
@@ -28,7 +28,7 @@ class Stillness(NamedTuple):
         num_unseen: directions in which no control varies.
         num_small: directions in which they hardly do.
         before: share of the squared norm of a treated well that lies in both, the mean over those of the group; in the
-            features that are spherized, centred, and standardised where the method does so.
+            features that are spherized, centered, and standardized where the method does so.
         after: the same behind it.
     """
 

@@ -87,7 +87,7 @@ def principal(profiles: Profiles, rows: np.ndarray, method: str) -> Principal:
 
 
 def _shrinkage(x: np.ndarray, values: np.ndarray) -> float:
-    """Ledoit and Wolf's estimate for centred rows (n, D), by their squared singular values.
+    """Ledoit and Wolf's estimate for centered rows (n, D), by their squared singular values.
 
     Their d^2 is the squared distance of the covariance from the multiple of the identity that has its trace, b^2 that
     of single rows' products from the covariance, over n; as scikit-learn's ``ledoit_wolf_shrinkage``, without (D, D).

@@ -36,7 +36,7 @@ def correlations(x: np.ndarray, method: str = "pearson") -> np.ndarray:
         x = rankdata(x, axis=0)
     count = np.maximum(known.sum(axis=0), 1)
     filled = np.where(known, x, 0.0)
-    # Centred and scaled by all that is known of a column, so that little is lost where differences are taken below.
+    # Centered and scaled by all that is known of a column, so that little is lost where differences are taken below.
     centred = np.where(known, x - filled.sum(axis=0) / count, 0.0)
     spread = np.sqrt(np.sum(centred**2, axis=0) / count)
     varies = spread > 10 * np.finfo(np.float64).eps * np.max(np.abs(filled), axis=0, initial=0)

@@ -1,8 +1,9 @@
-"""Features on one scale: centred and divided by a spread, plate by plate or all together, by all wells or controls.
+"""Features on one scale: centered and divided by a spread, plate by plate or all together, by all wells or controls.
 
-A normalisation is fitted, applied, saved and applied again to other plates. Missing values are ignored when it is
+A normalization is fitted, applied, saved and applied again to other plates. Missing values are ignored when it is
 fitted and stay missing when it is applied; infinite ones are refused. A feature that does not vary in the rows it is
-fitted to is centred and not divided, so that it becomes zero there; one that is missing in all of them becomes missing.
+fitted to is centered and not divided, so that it becomes zero there; one that is missing in all of them becomes
+missing.
 """
 
 import warnings
@@ -51,11 +52,11 @@ def fit(
     epsilon: float = 1e-18,
     percentiles: Sequence[float] = (1.0, 99.0),
 ) -> Normalization:
-    """Finds centre and spread of every feature in every group.
+    """Finds center and spread of every feature in every group.
 
     Equal to pycytominer 1.7.1 for "standardize", "robustize" and "mad_robustize", except that it divides a feature
     whose median absolute deviation is zero by ``epsilon`` alone, which makes numbers of 1e18 of any other value; here
-    such a feature is only centred. What counts as no spread is relative to a feature's values here and, for
+    such a feature is only centered. What counts as no spread is relative to a feature's values here and, for
     "robustize", absolute there (2e-15). It has no groups: apply it to one plate after another for the same.
 
     Args:
@@ -65,7 +66,7 @@ def fit(
             "centre" (mean, not divided: batches are brought to one mean) or "percentile" (the lower percentile becomes
             0 and the upper one 1; on the controls of every plate it is the scaling of Ljosa et al. 2013,
             doi:10.1177/1087057113503553, who scale cells before they are pooled).
-        by: metadata columns, or one; rows that agree in them are normalised together. None: ``Metadata_Plate``, within
+        by: metadata columns, or one; rows that agree in them are normalized together. None: ``Metadata_Plate``, within
             ``Metadata_Batch`` where there is such a column. No columns, (): all rows are one group, and only then can
             the result be applied to plates that it was not fitted to.
         controls: (N,) bool, the rows to fit to, for instance negative controls. None: all.
@@ -91,7 +92,7 @@ def fit(
 
 
 def apply(normalization: Normalization, profiles: Profiles) -> Profiles:
-    """Normalises profiles; they have the features it was fitted to, in any order, and get them in its order.
+    """Normalizes profiles; they have the features it was fitted to, in any order, and get them in its order.
 
     Raises:
         ValueError: other features, or a group that it was not fitted to.
@@ -132,7 +133,7 @@ def _centre_and_scale(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the columns of (n, D): (D,) and (D,)."""
     with warnings.catch_warnings():
-        # A column that is missing altogether has the centre NaN, and becomes NaN, which is what is said of it.
+        # A column that is missing altogether has the center NaN, and becomes NaN, which is what is said of it.
         warnings.simplefilter("ignore", RuntimeWarning)
         if method in ("standardize", "centre"):
             centre, largest = np.nanmean(x, axis=0), np.nanmax(np.abs(x), axis=0)

@@ -172,7 +172,7 @@ def drop_na_columns(profiles: Profiles, cutoff: float = 0.05) -> Selection:
 
 
 def drop_outliers(profiles: Profiles, cutoff: float = 500.0) -> Selection:
-    """Drops features with an absolute value above a cutoff, in units that normalisation gave them."""
+    """Drops features with an absolute value above a cutoff, in units that normalization gave them."""
     largest = _ignoring_missing(np.nanmax, np.abs(profiles.features))
     return _divide(profiles, largest > cutoff, lambda i: f"a value of {largest[i]:.3g}")
 
@@ -187,7 +187,7 @@ def noise_removal(profiles: Profiles, by: Sequence[str], cutoff: float = 0.8) ->
     """Drops features that differ between replicates.
 
     Args:
-        profiles: N normalised rows; missing values are ignored.
+        profiles: N normalized rows; missing values are ignored.
         by: metadata columns in which replicates agree. Rows without a value in one of them are replicates of nothing.
         cutoff: largest standard deviation within replicates, averaged over what they are replicates of.
 

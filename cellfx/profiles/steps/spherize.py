@@ -8,7 +8,7 @@ what Ando, McLean & Berndl 2017 (doi:10.1101/161422) call typical variation norm
     PCA  V diag(l)^-1/2        axes are principal components, the largest first
     ZCA  V diag(l)^-1/2 V'     axes stay the features; of all such maps the one that changes them least
 
-and -cor standardises the features first.
+and -cor standardizes the features first.
 
 l is the variance as measured, or what ``control_variances`` makes of it where controls are too few to know it. Then the
 controls become the identity only as far as they are enough to know it. ``unseen`` = "drop" removes directions that no
@@ -56,7 +56,7 @@ class Spherizing(NamedTuple):
         names: (D,) of the features.
         outputs: (K,) names of what the map makes: the features' for ZCA, PC1, PC2, ... for PCA.
         centre: (G, D) float64, mean of the controls.
-        weights: (G, D, K) float64; the map is (x - centre) @ weights.
+        weights: (G, D, K) float64; the map is (x - center) @ weights.
         ranks: (G,) int, the number of directions in which the controls vary.
     """
 

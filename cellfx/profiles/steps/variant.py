@@ -71,7 +71,7 @@ def fit(wells: Profiles, controls: np.ndarray, steps: Sequence[Step], plate: Seq
     """Takes wells through steps; writes each level, the last one of its kind, what was fitted, and ``STEPS``.
 
     Args:
-        wells: N rows; those of ``HELD_OUT`` are fitted to by no normalisation and no spherizing. ``select`` sees them.
+        wells: N rows; those of ``HELD_OUT`` are fitted to by no normalization and no spherizing. ``select`` sees them.
         controls: (N,) bool, negative controls to fit to.
         steps: in order. One that groups by the plate's name groups by all of ``plate``.
         plate: columns that tell plates, see ``plate_identity``, or the only one.
@@ -151,7 +151,7 @@ def normalization(
     epsilon: float = 1e-18,
     percentiles: Sequence[float] = (1.0, 99.0),
 ) -> Normalization:
-    """A step that normalises, see ``normalize.fit``.
+    """A step that normalizes, see ``normalize.fit``.
 
     Args:
         wells: N rows.
@@ -210,7 +210,7 @@ def _applied(part: Any, wells: Profiles) -> Profiles:
 
 
 def _by(step: Step, plate: Sequence[str]) -> tuple[str, ...]:
-    """The columns that a step groups by; the plate's where a normalisation names none."""
+    """The columns that a step groups by; the plate's where a normalization names none."""
     by = step.settings.get("by")
     if by is None:
         return tuple(plate) if step.kind in normalize.METHODS else ()

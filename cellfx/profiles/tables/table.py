@@ -1,6 +1,6 @@
 """Profiles: a matrix of features beside a table of what is known of each row; made from tables and written as them.
 
-The field numbers its tables: 2 single cells, 3 wells, 3 again with annotations ("augmented"), 4a normalised, 4b with
+The field numbers its tables: 2 single cells, 3 wells, 3 again with annotations ("augmented"), 4a normalized, 4b with
 features selected, 4w spherized, 5 one row a treatment. ``SUFFIXES`` are the names that the LINCS Cell Painting data set
 (Natoli et al. 2021, doi:10.5281/zenodo.5008187) and the profiling recipe of pycytominer give their files.
 """

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cellfx.report.charts.style import (
-    CLASS_COLOURS,
+    CLASS_COLORS,
     FADED,
     HAIRLINE,
     INK,
@@ -99,7 +99,7 @@ def placement(
     marks = {kind: np.clip((np.atleast_2d(z) - centre) / scale, -FARTHEST, FARTHEST) for kind, z in placed.items()}
     reach = max((float(np.abs(z[:, latents]).max()) for z in marks.values()), default=0.0)
     reach = max(reach, 3.2) + 0.3
-    if labels is None or len(class_names) > len(CLASS_COLOURS):
+    if labels is None or len(class_names) > len(CLASS_COLORS):
         labels, class_names = np.zeros(len(training), np.int64), ("training images",)
     left, lane = 0.2 + 0.063 * max(len(names[latent]) for latent in latents), 0.105
     row = HILL + lane * len(marks) + 0.1
@@ -132,11 +132,11 @@ def _hills(axes: Any, values: np.ndarray, labels: np.ndarray, class_names: Seque
     top = max(float(share.max()) for share in shares) or 1.0
     alone = len(class_names) == 1
     for label, (share, name) in enumerate(zip(shares, class_names, strict=True)):
-        colour = FADED if alone else CLASS_COLOURS[label]
+        color = FADED if alone else CLASS_COLORS[label]
         height = np.where(share > 0.002 * top, share / top, np.nan)
         centres = (edges[:-1] + edges[1:]) / 2
-        axes.fill_between(centres, height, color=colour, alpha=0.6 if alone else 0.2, linewidth=0)
-        axes.plot(centres, height, color=colour, linewidth=1.1, label=name)
+        axes.fill_between(centres, height, color=color, alpha=0.6 if alone else 0.2, linewidth=0)
+        axes.plot(centres, height, color=color, linewidth=1.1, label=name)
     axes.axhline(0, color=FADED, linewidth=0.8, zorder=1)
     axes.set(xlim=(-reach, reach), yticks=[])
     axes.spines[:].set_visible(False)
@@ -144,13 +144,13 @@ def _hills(axes: Any, values: np.ndarray, labels: np.ndarray, class_names: Seque
 
 
 def _accuracy(axes: Any, sizes: np.ndarray, values: np.ndarray, index: int, name: str) -> None:
-    colour, mean = CLASS_COLOURS[index % len(CLASS_COLOURS)], values.mean(axis=0)
+    color, mean = CLASS_COLORS[index % len(CLASS_COLORS)], values.mean(axis=0)
     mark = {"marker": MARKERS[index % len(MARKERS)], "markersize": 3.6}
     mark |= {"markeredgecolor": PAPER, "markeredgewidth": 0.4}
-    axes.plot(sizes, mean, color=colour, linewidth=1.5, label=name, zorder=3, **mark)
+    axes.plot(sizes, mean, color=color, linewidth=1.5, label=name, zorder=3, **mark)
     if len(values) > 1:
         spread = values.std(axis=0, ddof=1)
-        axes.fill_between(sizes, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0, zorder=2)
+        axes.fill_between(sizes, mean - spread, mean + spread, color=color, alpha=0.15, linewidth=0, zorder=2)
 
 
 def _per_line(texts: Sequence[str]) -> int:

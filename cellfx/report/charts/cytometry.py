@@ -8,7 +8,7 @@ from cellfx.preprocess.mixture import component_densities
 from cellfx.preprocess.normalisation import CLIP, Fluorescence
 from cellfx.report.charts.style import (
     ACCENT,
-    CLASS_COLOURS,
+    CLASS_COLORS,
     FADED,
     HAIRLINE,
     INK,
@@ -40,8 +40,8 @@ def pixel_mixture(log_pixels: np.ndarray, channel: Fluorescence, name: str, bins
     with style():
         chosen = "the brightest component" if len(means) > 1 else "the bright pixels"
         note = (
-            f"{len(log_pixels):,} pixels shown, {num_pixels:,} fitted. Standardised by {chosen}, mean {means[-1]:.2f}, "
-            f"deviation {deviations[-1]:.2f}; grey areas become 0 and 1. Heights on a square-root scale."
+            f"{len(log_pixels):,} pixels shown, {num_pixels:,} fitted. Standardized by {chosen}, mean {means[-1]:.2f}, "
+            f"deviation {deviations[-1]:.2f}; gray areas become 0 and 1. Heights on a square-root scale."
         )
         on = canvas(WIDTH, 2.75, f"Log intensities of {name}", note)
         axes = place(on, 0.45, 0.25, WIDTH - 0.55, 2.1)
@@ -52,9 +52,9 @@ def pixel_mixture(log_pixels: np.ndarray, channel: Fluorescence, name: str, bins
         axes.stairs(share, edges, fill=True, color=FADED, label="pixels")
         for index, density in enumerate(densities):
             is_last = index == len(densities) - 1
-            colour = CLASS_COLOURS[1] if is_last else ACCENT
+            color = CLASS_COLORS[1] if is_last else ACCENT
             label = chosen if is_last else "other components" if index == 0 else None
-            axes.plot(values, density, color=colour, linewidth=1.5 if is_last else 1.0, label=label)
+            axes.plot(values, density, color=color, linewidth=1.5 if is_last else 1.0, label=label)
         if len(densities) > 1:
             axes.plot(
                 values, densities.sum(axis=0), color=INK, linewidth=0.8, linestyle=(0, (3, 2)), label="all of them"

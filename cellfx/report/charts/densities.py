@@ -7,7 +7,7 @@ import numpy as np
 
 from cellfx.analysis.latents.density import Densities
 from cellfx.checks import UserError
-from cellfx.report.charts.style import CLASS_COLOURS, FADED, LABEL_POINTS, MUTED, TEXT_POINTS, canvas, place, style
+from cellfx.report.charts.style import CLASS_COLORS, FADED, LABEL_POINTS, MUTED, TEXT_POINTS, canvas, place, style
 
 WIDTH, COLUMNS, ROW = 7.0, 4, 1.08
 LETTER, LINE = 0.068, 0.175
@@ -60,11 +60,11 @@ def density_grid(densities: Densities, class_names: Sequence[str], latent_names:
 
 def _hills(axes: Any, grid: np.ndarray, density: np.ndarray, class_names: Sequence[str]) -> None:
     for label, (curve, name) in enumerate(zip(density, class_names, strict=True)):
-        colour, dash = CLASS_COLOURS[label % len(CLASS_COLOURS)], LINES[label // len(CLASS_COLOURS) % len(LINES)]
+        color, dash = CLASS_COLORS[label % len(CLASS_COLORS)], LINES[label // len(CLASS_COLORS) % len(LINES)]
         # A class without examples stays in the key, and has no line at 0.
         shown = np.where(curve.any(), curve, np.nan)
-        axes.fill_between(grid, shown, color=colour, alpha=0.12, linewidth=0)
-        axes.plot(grid, shown, color=colour, linewidth=1.1, linestyle=dash, label=name)
+        axes.fill_between(grid, shown, color=color, alpha=0.12, linewidth=0)
+        axes.plot(grid, shown, color=color, linewidth=1.1, linestyle=dash, label=name)
     peaks = np.sort(density.max(axis=1)[density.any(axis=1)])
     usual = peaks[(len(peaks) - 1) // 2] if len(peaks) else 1.0
     axes.set(xlim=(grid[0], grid[-1]), ylim=(0, 1.06 * min(peaks[-1] if len(peaks) else 1.0, TALLEST * usual)))

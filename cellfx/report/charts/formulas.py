@@ -7,7 +7,7 @@ import numpy as np
 
 from cellfx.report.charts.style import (
     ACCENT,
-    CLASS_COLOURS,
+    CLASS_COLORS,
     FADED,
     HAIRLINE,
     INK,
@@ -70,7 +70,7 @@ def pareto_front(
             axes.scatter(
                 complexity[order], values[order], s=24, color=ACCENT, edgecolors=PAPER, zorder=3, label="front"
             )
-            taken = {"s": 95, "facecolors": "none", "edgecolors": CLASS_COLOURS[1], "linewidths": 1.8, "zorder": 4}
+            taken = {"s": 95, "facecolors": "none", "edgecolors": CLASS_COLORS[1], "linewidths": 1.8, "zorder": 4}
             axes.scatter(complexity[chosen], values[chosen], **taken, label="chosen")
             axes.set_title(name, loc="left", fontsize=TEXT_POINTS, pad=7)
             axes.set_xlabel("complexity")
@@ -105,7 +105,7 @@ def decision_surface(
         names: (L,) of all latents; None says z and their numbers.
 
     Returns:
-        Figure; the ground has the colour of the decided class, dots that of the true one.
+        Figure; the ground has the color of the decided class, dots that of the true one.
     """
     names = names or [f"z{latent}" for latent in range(codes.shape[1])]
     sides = [_span(codes[:, latent]) for latent in latents]
@@ -138,7 +138,7 @@ def decision_surface(
 def _cells(axes: Any, points: np.ndarray, labels: np.ndarray, texts: Sequence[str]) -> None:
     for label, text in enumerate(texts):
         mine = points[labels == label]
-        look = {"marker": MARKERS[label // len(CLASS_COLOURS) % len(MARKERS)], "color": _colour(label)}
+        look = {"marker": MARKERS[label // len(CLASS_COLORS) % len(MARKERS)], "color": _color(label)}
         look |= {"edgecolors": PAPER, "linewidths": 0.4}
         axes.scatter(mine[:, 0], mine[:, 1], s=12, alpha=0.85, zorder=3, **look)
         axes.scatter([], [], s=30, label=text, **look)
@@ -147,16 +147,16 @@ def _cells(axes: Any, points: np.ndarray, labels: np.ndarray, texts: Sequence[st
 def _ground(
     axes: Any, score: Callable, centre: np.ndarray, latents: tuple[int, int], sides: Sequence[tuple], count: int
 ) -> None:
-    """Colours of the decided class, and a line where two classes meet; ``centre`` (L,) is where other latents stay."""
+    """Colors of the decided class, and a line where two classes meet; ``centre`` (L,) is where other latents stay."""
     first, second = (np.linspace(*side, RASTER) for side in sides)
     raster = np.tile(centre, (RASTER * RASTER, 1))
     raster[:, latents[0]], raster[:, latents[1]] = np.tile(first, RASTER), np.repeat(second, RASTER)
     values = np.asarray(score(raster), np.float64)
     logits = np.stack([-values, values], axis=1) if values.ndim == 1 else values
     decided = np.argmax(logits, axis=1).reshape(RASTER, RASTER)
-    hues = np.array([[int(_colour(i)[at : at + 2], 16) / 255 for at in (1, 3, 5)] for i in range(count)])
-    # Classes past the palette's end share its colours; their ground is fainter, as their dots have another shape.
-    strength = np.where(np.arange(count) < len(CLASS_COLOURS), 0.26, 0.12)[:, None]
+    hues = np.array([[int(_color(i)[at : at + 2], 16) / 255 for at in (1, 3, 5)] for i in range(count)])
+    # Classes past the palette's end share its colors; their ground is fainter, as their dots have another shape.
+    strength = np.where(np.arange(count) < len(CLASS_COLORS), 0.26, 0.12)[:, None]
     box = {"extent": (*sides[0], *sides[1]), "origin": "lower", "aspect": "auto", "interpolation": "nearest"}
     axes.imshow((1 - strength * (1 - hues))[decided], zorder=0, **box)
     ranked = np.sort(logits, axis=1)
@@ -189,5 +189,5 @@ def _legend_above(on: Any, texts: Mapping[str, str]) -> None:
     on.figure.legend(handles, labels, handletextpad=0.2, columnspacing=1.2, labelcolor=MUTED, **where)
 
 
-def _colour(index: int) -> str:
-    return CLASS_COLOURS[int(index) % len(CLASS_COLOURS)]
+def _color(index: int) -> str:
+    return CLASS_COLORS[int(index) % len(CLASS_COLORS)]

@@ -61,8 +61,8 @@ def attack_pictures(
     Returns:
         Figure; a change is red where the image was made brighter, blue where darker, averaged over channels.
     """
-    grey = np.asarray(originals, np.float64).mean(axis=-1)
-    changes = {name: np.asarray(images, np.float64).mean(axis=-1) - grey for name, images in attacked.items()}
+    gray = np.asarray(originals, np.float64).mean(axis=-1)
+    changes = {name: np.asarray(images, np.float64).mean(axis=-1) - gray for name, images in attacked.items()}
     largest = max((float(np.abs(change).max()) for change in changes.values()), default=0.0) or 1.0
     rows = [Row("image", composite(originals), truth, [True] * len(truth))]
     for name, images in attacked.items():
@@ -152,7 +152,7 @@ def _broken(word: str) -> list[str]:
 
 
 def _diverging(values: np.ndarray) -> np.ndarray:
-    """Values in [-1, 1] -> colours (..., 3): blue, white, red; the root keeps faint changes visible."""
+    """Values in [-1, 1] -> colors (..., 3): blue, white, red; the root keeps faint changes visible."""
     strength = np.sqrt(np.abs(np.clip(values, -1, 1)))[..., None]
     red, blue = np.array([0.70, 0.09, 0.17]), np.array([0.02, 0.32, 0.61])
     return 1 - strength * (1 - np.where(values[..., None] > 0, red, blue))

@@ -7,7 +7,7 @@ import numpy as np
 
 from cellfx.report.charts.style import (
     ACCENT,
-    CLASS_COLOURS,
+    CLASS_COLORS,
     FADED,
     HAIRLINE,
     INK,
@@ -67,7 +67,7 @@ def kl_bars(kl: np.ndarray, threshold: float = 0.01) -> Any:
     order = np.argsort(-kl, kind="stable")
     active = int(np.sum(kl > threshold))
     with style():
-        note = f"Together {kl.sum():.1f} nats per image. Grey: at most {threshold:g} nats, unused by the model."
+        note = f"Together {kl.sum():.1f} nats per image. Gray: at most {threshold:g} nats, unused by the model."
         on = canvas(WIDTH, 2.15, f"{active} of {len(kl)} latents carry information", note)
         axes = place(on, 0.45, 0.05, WIDTH - 0.5, 1.75)
         axes.bar(range(len(kl)), kl[order], width=0.72, color=[ACCENT if kl[i] > threshold else FADED for i in order])
@@ -95,8 +95,8 @@ def latent_scatter(
         on = canvas(5.4, 4.0, f"Images along latents {latents[0]} and {latents[1]}", f"{len(codes)} images.")
         axes = place(on, 0.42, 0.0, 3.6, 3.6)
         shuffled = np.random.default_rng(0).permutation(len(codes))
-        colours = np.array([ACCENT] if labels is None else [_colour(i) for i in labels[shuffled]])
-        axes.scatter(first[shuffled], second[shuffled], s=11, c=colours, alpha=0.75, edgecolors=PAPER, linewidths=0.3)
+        colors = np.array([ACCENT] if labels is None else [_color(i) for i in labels[shuffled]])
+        axes.scatter(first[shuffled], second[shuffled], s=11, c=colors, alpha=0.75, edgecolors=PAPER, linewidths=0.3)
         axes.set(xlabel=f"z{latents[0]}", ylabel=f"z{latents[1]}")
         axes.grid()
         axes.tick_params(length=0)
@@ -124,7 +124,7 @@ def factor_correlations(correlation: np.ndarray, latents: Sequence[int], factor_
 def confusion(
     counts: np.ndarray, class_names: Sequence[str], title: str = "Predicted against true class", unit: str = "images"
 ) -> Any:
-    """Confusion matrix: colour is the share of the true class; many classes show numbers only, to stay readable.
+    """Confusion matrix: color is the share of the true class; many classes show numbers only, to stay readable.
 
     Args:
         counts: (K, K), [true, predicted].
@@ -136,7 +136,7 @@ def confusion(
     share = counts / np.maximum(totals, 1)
     if len(counts) > MANY_CLASSES:
         texts = [[f"{c:d}" if c else "" for c in row] for row in counts]
-        note = f"Rows are the true class, columns the predicted one: number of {unit}; colour is the share of the row."
+        note = f"Rows are the true class, columns the predicted one: number of {unit}; color is the share of the row."
     else:
         texts = [[f"{s:.0%}\n{c:d}" for s, c in zip(*pair, strict=True)] for pair in zip(share, counts, strict=True)]
         note = f"Rows are the true class, columns the predicted one: share of the row, number of {unit}."
@@ -148,7 +148,7 @@ def _matrix(
     texts: Sequence[Sequence[str]],
     row_names: Sequence[str],
     column_names: Sequence[str],
-    colours: tuple[str, float, float],
+    colors: tuple[str, float, float],
     title: str,
     note: str,
 ) -> Any:
@@ -164,7 +164,7 @@ def _matrix(
     with style():
         on = canvas(max(left + width + (0.4 if flat else right), 5.4), head + height, title, note)
         axes = place(on, left, head, width, height)
-        axes.imshow(values, cmap=colours[0], vmin=colours[1], vmax=colours[2], aspect="auto")
+        axes.imshow(values, cmap=colors[0], vmin=colors[1], vmax=colors[2], aspect="auto")
         turn = {} if flat else {"rotation": 35, "ha": "left", "rotation_mode": "anchor"}
         axes.set_xticks(range(len(column_names)), column_names, **turn)
         axes.set_yticks(range(len(row_names)), row_names)
@@ -175,7 +175,7 @@ def _matrix(
         axes.grid(which="minor", color=PAPER, linewidth=1.5)
         axes.tick_params(which="minor", length=0)
         for (i, j), value in np.ndenumerate(values):
-            ink = PAPER if abs(value) > 0.55 * colours[2] else INK
+            ink = PAPER if abs(value) > 0.55 * colors[2] else INK
             axes.text(j, i, texts[i][j], ha="center", va="center", fontsize=LABEL_POINTS - 0.5, color=ink)
     return on.figure
 
@@ -197,7 +197,7 @@ def _curve(axes: Any, train: Curve | None, valid: Curve | None) -> None:
         axes.plot(centres, mean, color=ACCENT, linewidth=1.5, label="training")
     if valid is not None:
         marks = {"marker": "o", "markersize": 3, "markeredgecolor": PAPER, "markeredgewidth": 0.5}
-        axes.plot(*valid, color=CLASS_COLOURS[1], linewidth=1.2, label="validation", **marks)
+        axes.plot(*valid, color=CLASS_COLORS[1], linewidth=1.2, label="validation", **marks)
     axes.grid(axis="y", color=HAIRLINE)
     axes.tick_params(length=0)
     axes.locator_params(nbins=4)
@@ -210,12 +210,12 @@ def _short(value: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _colour(label: int) -> str:
-    return CLASS_COLOURS[int(label) % len(CLASS_COLOURS)]
+def _color(label: int) -> str:
+    return CLASS_COLORS[int(label) % len(CLASS_COLORS)]
 
 
 def _legend(axes: Any, class_names: Sequence[str], counts: np.ndarray) -> None:
     for index, name in enumerate(class_names):
-        axes.scatter([], [], s=26, color=_colour(index), label=f"{name}  {counts[index]}")
+        axes.scatter([], [], s=26, color=_color(index), label=f"{name}  {counts[index]}")
     where = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)}
     axes.legend(handletextpad=0.2, borderaxespad=0, labelcolor=MUTED, **where)

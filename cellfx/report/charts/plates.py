@@ -28,13 +28,13 @@ def plate_map(
         wells: (N,) such as "B07", see ``well_place``; those of several plates are averaged.
         values: (N,).
         title: what is seen.
-        unit: what the colours mean.
+        unit: what the colors mean.
         symmetric: about 0, for values that have a sign.
-        limits: values at the ends of the colours, for several maps on one scale; the least and largest by default.
+        limits: values at the ends of the colors, for several maps on one scale; the least and largest by default.
         note: a further sentence on how to read it.
 
     Returns:
-        Figure; a place without a well, or without a value, is grey.
+        Figure; a place without a well, or without a value, is gray.
 
     Raises:
         ValueError: a name is no well.
@@ -46,7 +46,7 @@ def plate_map(
         low = -high
     cell = 0.235
     with style():
-        note = f"Colour: {unit}. Grey: no well, or none with a value. {note}"
+        note = f"Color: {unit}. Gray: no well, or none with a value. {note}"
         on = canvas(max(grid.shape[1] * cell + 1.5, 5.0), grid.shape[0] * cell + 0.3, title, note)
         axes = place(on, 0.3, 0.2, grid.shape[1] * cell, grid.shape[0] * cell)
         axes.set_facecolor(FADED)  # white is 0 where values have a sign

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cellfx.report.charts.style import (
-    CLASS_COLOURS,
+    CLASS_COLORS,
     HAIRLINE,
     LABEL_POINTS,
     MUTED,
@@ -79,7 +79,7 @@ def curves(
 
 
 def components(projected: np.ndarray, explained: np.ndarray, groups: Sequence[str], title: str, note: str = "") -> Any:
-    """Profiles on their first two principal components, coloured by batch or whatever else they are grouped by.
+    """Profiles on their first two principal components, colored by batch or whatever else they are grouped by.
 
     Args:
         projected: (N, 2).
@@ -97,11 +97,11 @@ def components(projected: np.ndarray, explained: np.ndarray, groups: Sequence[st
     with style():
         on = canvas(WIDTH, 3.7, title, note)
         axes = place(on, 0.62, 0.05, 3.9, 3.2)
-        colours = np.array([CLASS_COLOURS[number[group] % len(CLASS_COLOURS)] for group in groups])
+        colors = np.array([CLASS_COLORS[number[group] % len(CLASS_COLORS)] for group in groups])
         x, y = projected[order].T
-        axes.scatter(x, y, s=9, alpha=0.7, color=colours[order], edgecolors=PAPER, linewidths=0.2)
+        axes.scatter(x, y, s=9, alpha=0.7, color=colors[order], edgecolors=PAPER, linewidths=0.2)
         for name in names[:20]:
-            axes.scatter([], [], s=22, color=CLASS_COLOURS[number[name] % len(CLASS_COLOURS)], label=name)
+            axes.scatter([], [], s=22, color=CLASS_COLORS[number[name] % len(CLASS_COLORS)], label=name)
         axes.set(xlabel=f"component 1  ({explained[0]:.1%})", ylabel=f"component 2  ({explained[1]:.1%})")
         axes.grid(color=HAIRLINE)
         axes.tick_params(length=0)
@@ -110,7 +110,7 @@ def components(projected: np.ndarray, explained: np.ndarray, groups: Sequence[st
 
 
 def heatmap(values: np.ndarray, row_names: Sequence[str], column_names: Sequence[str], title: str, note: str) -> Any:
-    """Correlations as colours: (R, C) in [-1, 1], with the names of rows and columns -> Figure.
+    """Correlations as colors: (R, C) in [-1, 1], with the names of rows and columns -> Figure.
 
     The scale ends at the largest absolute value, so that weak correlations show too, and the note says where.
     """
@@ -119,7 +119,7 @@ def heatmap(values: np.ndarray, row_names: Sequence[str], column_names: Sequence
     left, below = 0.1 + 0.056 * max(map(len, row_names)), 0.1 + 0.052 * max(map(len, column_names))
     width, height = cell * len(column_names), cell * len(row_names)
     with style():
-        on = canvas(max(left + width + 0.9, 5.0), height + below, title, f"{note} Colours end at {largest:.2f}.")
+        on = canvas(max(left + width + 0.9, 5.0), height + below, title, f"{note} Colors end at {largest:.2f}.")
         axes = place(on, left, 0.0, width, height)
         shown = axes.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
         axes.set_xticks(range(len(column_names)), column_names, rotation=90, fontsize=LABEL_POINTS - 2)
@@ -153,7 +153,7 @@ def clustering(similarity: np.ndarray, names: Sequence[str], title: str, note: s
     tree = linkage(squareform(distance, checks=False), method="average", optimal_ordering=len(names) <= 500)
     names = [short(name, LETTERS) for name in names] if len(names) <= MAX_NAMED else []
     largest = float(np.abs(similarity[~np.eye(len(similarity), dtype=bool)]).max(initial=0)) or 1.0
-    note = f"{note} Colours end at {largest:.2f}."
+    note = f"{note} Colors end at {largest:.2f}."
     note += "" if names else f" Names are left out, as there are more than {MAX_NAMED} treatments."
     right = max([1.5, *(0.1 + 0.058 * len(name) for name in names)])
     width, height = (5.6, max(4.4, 0.125 * len(names)) if names else 5.6)
@@ -183,5 +183,5 @@ def short(name: str, letters: int) -> str:
 
 
 def _look(index: int) -> dict[str, Any]:
-    turn, colour = divmod(index, len(CLASS_COLOURS))
-    return {"color": CLASS_COLOURS[colour], "linestyle": _DASHES[(index + turn) % len(_DASHES)]}
+    turn, color = divmod(index, len(CLASS_COLORS))
+    return {"color": CLASS_COLORS[color], "linestyle": _DASHES[(index + turn) % len(_DASHES)]}

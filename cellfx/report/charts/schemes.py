@@ -7,7 +7,7 @@ import numpy as np
 
 from cellfx.report.charts.style import (
     ACCENT,
-    CLASS_COLOURS,
+    CLASS_COLORS,
     DPI,
     HAIRLINE,
     INK,
@@ -45,15 +45,15 @@ def schemes(sizes: Mapping[str, np.ndarray], accuracies: Mapping[str, np.ndarray
         taken: list[float] = []
         for index, name in enumerate(sizes):
             size, accuracy = (np.asarray(part[name], np.float64) for part in (sizes, accuracies))
-            colour, centre = CLASS_COLOURS[index % len(CLASS_COLOURS)], float(np.log10(size).mean())
+            color, centre = CLASS_COLORS[index % len(CLASS_COLORS)], float(np.log10(size).mean())
             # Means that would lie on each other stand beside each other.
             while any(abs(centre - other) < APART for other in taken):
                 centre += APART
             taken.append(centre)
-            axes.scatter(size, accuracy, s=12, alpha=0.35, linewidths=0, color=colour)
+            axes.scatter(size, accuracy, s=12, alpha=0.35, linewidths=0, color=color)
             spread = accuracy.std(ddof=1) if len(accuracy) > 1 else None
             bar = {"capsize": 3.5, "elinewidth": 1.4, "capthick": 1.4, "markersize": 7.5, "markeredgecolor": PAPER}
-            look = {"marker": "o", "linestyle": "", "color": colour, "zorder": 3}
+            look = {"marker": "o", "linestyle": "", "color": color, "zorder": 3}
             text = f"{name}\n{_percent(accuracy.mean(), spread)}, {_nodes(size)}"
             axes.errorbar(10**centre, accuracy.mean(), spread, label=text, **bar, **look)
         low, high = axes.get_xlim()

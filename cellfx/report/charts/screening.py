@@ -8,7 +8,7 @@ import numpy as np
 from cellfx.analysis.images.screening import Roc
 from cellfx.checks import UserError
 from cellfx.report.charts.style import (
-    CLASS_COLOURS,
+    CLASS_COLORS,
     FADED,
     HAIRLINE,
     INK,
@@ -36,7 +36,7 @@ def roc_curves(
     Args:
         curves: name of a filter that gives scores -> its rates.
         points: name of a filter that only decides, such as the size gate, or of a threshold that was chosen -> (false
-            positive rate, true positive rate). A point with the name of a curve is drawn on it in its colour.
+            positive rate, true positive rate). A point with the name of a curve is drawn on it in its color.
         wanted: highest false-positive rate that was asked for, as a thin line.
 
     Returns:
@@ -45,7 +45,7 @@ def roc_curves(
     points = points or {}
     names = list(dict.fromkeys([*curves, *points]))
     with style():
-        note = f"A guess follows the grey diagonal. Right: the same where at most {100 * FEW:g} % pass by mistake."
+        note = f"A guess follows the gray diagonal. Right: the same where at most {100 * FEW:g} % pass by mistake."
         note += f" Thin vertical line: the wanted rate, {100 * wanted:g} %." if wanted is not None else ""
         feet = 0.54 + 0.19 * len(names)
         on = canvas(2 * SIDE + 1.65, SIDE + 0.22 + feet, "How well each filter tells usable images from others", note)
@@ -56,7 +56,7 @@ def roc_curves(
                 rates = (curve.false_positive_rate, curve.true_positive_rate)
                 text = f"{name}  ·  area {curve.area:.3f}"
                 text += f"  ·  dot: {_rates(points[name])}" if name in points else ""
-                axes.plot(*rates, color=_colour(names, name), linewidth=1.5, label=text, zorder=3)
+                axes.plot(*rates, color=_color(names, name), linewidth=1.5, label=text, zorder=3)
             for name, point in points.items():
                 _point(axes, name, point, names, name in curves)
             if wanted is not None:
@@ -95,8 +95,8 @@ def screened(groups: Mapping[str, np.ndarray], note: str = "", columns: int = 10
     return gallery(rows, names, "What the filter keeps and what it rejects", note)
 
 
-def _colour(names: list[str], name: str) -> str:
-    return CLASS_COLOURS[names.index(name) % len(CLASS_COLOURS)]
+def _color(names: list[str], name: str) -> str:
+    return CLASS_COLORS[names.index(name) % len(CLASS_COLORS)]
 
 
 def _rates(point: tuple[float, float]) -> str:
@@ -105,7 +105,7 @@ def _rates(point: tuple[float, float]) -> str:
 
 def _point(axes: Any, name: str, point: tuple[float, float], names: list[str], on_curve: bool) -> None:
     marker = "o" if on_curve else MARKERS[names.index(name) % len(MARKERS)]
-    look = {"marker": marker, "s": 42, "color": _colour(names, name), "edgecolors": PAPER, "linewidths": 0.7}
+    look = {"marker": marker, "s": 42, "color": _color(names, name), "edgecolors": PAPER, "linewidths": 0.7}
     label = None if on_curve else f"{name}  ·  {_rates(point)}"
     axes.scatter(*point, zorder=4, label=label, **look)
 

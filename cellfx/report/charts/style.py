@@ -15,8 +15,8 @@ import numpy as np
 
 DPI = 200
 INK, MUTED, HAIRLINE, PAPER, ACCENT, FADED = "#1b2430", "#667085", "#e4e7ec", "#ffffff", "#0b6fa4", "#cbd5e1"
-CLASS_COLOURS = ("#0b6fa4", "#d55e00", "#009e73", "#a6569d", "#e69f00", "#56b4e9", "#7a5c3e", "#4b5563")
-"""After Okabe and Ito 2008, whose colours stay apart for colour-blind readers; darkened for thin lines on white."""
+CLASS_COLORS = ("#0b6fa4", "#d55e00", "#009e73", "#a6569d", "#e69f00", "#56b4e9", "#7a5c3e", "#4b5563")
+"""After Okabe and Ito 2008, whose colors stay apart for color-blind readers; darkened for thin lines on white."""
 
 TITLE_POINTS, TEXT_POINTS, LABEL_POINTS = 11.5, 8.5, 8.0
 MARGIN, GAP_PX, CELL_PX = 0.18, 6, 128
@@ -115,11 +115,11 @@ def logarithmic(axis: Any) -> None:
 
 
 def composite(images: np.ndarray) -> np.ndarray:
-    """Channels as one colour image.
+    """Channels as one color image.
 
     Args:
-        images: (..., H, W, C) in [0, 1]; values outside are clipped. One channel is grey, two are green and magenta,
-            more are added up in the colours of ``CLASS_COLOURS``.
+        images: (..., H, W, C) in [0, 1]; values outside are clipped. One channel is gray, two are green and magenta,
+            more are added up in the colors of ``CLASS_COLORS``.
 
     Returns:
         (..., H, W, 3) float32 in [0, 1].
@@ -201,8 +201,8 @@ def gallery(
 
 
 def _bright(index: int) -> list[float]:
-    colour = CLASS_COLOURS[index % len(CLASS_COLOURS)]
-    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    color = CLASS_COLORS[index % len(CLASS_COLORS)]
+    rgb = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     return list(rgb / rgb.max())
 
 
@@ -248,7 +248,7 @@ def _grid(
 
 
 def _strip(row: np.ndarray, scale: int) -> np.ndarray:
-    """A row of images (S, H, W, C) as one colour picture, enlarged by whole pixels, white between images."""
+    """A row of images (S, H, W, C) as one color picture, enlarged by whole pixels, white between images."""
     images = composite(row).repeat(scale, axis=1).repeat(scale, axis=2)
     framed = np.pad(images, ((0, 0), (0, 0), (0, GAP_PX), (0, 0)), constant_values=1.0)
     return np.concatenate(list(framed), axis=1)[:, :-GAP_PX]

@@ -124,7 +124,7 @@ def arrange(kernels: Sequence[np.ndarray]) -> list[np.ndarray]:
 
     Inputs and outputs keep their order. Hidden units are sorted again and again by the mean place of what they are
     connected with, weighted by magnitude: the barycentre rule of Sugiyama, Tagawa & Toda 1981
-    (doi:10.1109/TSMC.1981.4308636). Differs from the paper: both neighbouring layers pull at once.
+    (doi:10.1109/TSMC.1981.4308636). Differs from the paper: both neighboring layers pull at once.
 
     Args:
         kernels: of shape (in, out), layer after layer.
@@ -216,7 +216,7 @@ def _name(axes: Any, xs: np.ndarray, names: Sequence[str], slanted: bool, look: 
 
 def _key(on: Any) -> None:
     axes = on.figure.axes[0]
-    handles = [axes.plot([], [], color=colour, linewidth=2)[0] for colour in (POSITIVE, NEGATIVE)]
+    handles = [axes.plot([], [], color=color, linewidth=2)[0] for color in (POSITIVE, NEGATIVE)]
     edge = (1 - 0.18 / on.width, 1 - 0.12 / on.height)
     place_at = {"loc": "upper right", "bbox_to_anchor": edge, "ncols": 2, "borderaxespad": 0, "handlelength": 1.4}
     on.figure.legend(handles, ["positive weight", "negative weight"], **place_at)

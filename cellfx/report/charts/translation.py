@@ -7,7 +7,7 @@ import numpy as np
 
 from cellfx.report.charts.style import (
     ACCENT,
-    CLASS_COLOURS,
+    CLASS_COLORS,
     FADED,
     HAIRLINE,
     MUTED,
@@ -58,7 +58,7 @@ def total_intensities(
         target: (N, C') sums over pixels.
         predicted: (N, C').
         names: (C',) of the channels.
-        labels: (N,) int, index into ``class_names``, for one colour per class; None shows all alike.
+        labels: (N,) int, index into ``class_names``, for one color per class; None shows all alike.
         class_names: (K,); more than eight are shown alike.
 
     Returns:
@@ -66,9 +66,9 @@ def total_intensities(
     """
     rows = np.linspace(0, len(target) - 1, min(len(target), SCATTERED)).astype(np.int64)
     rows = np.random.default_rng(0).permutation(rows)
-    if labels is None or len(class_names) > len(CLASS_COLOURS):
+    if labels is None or len(class_names) > len(CLASS_COLORS):
         labels, class_names = np.zeros(len(target), np.int64), ()
-    colours = np.array(CLASS_COLOURS if class_names else (ACCENT,))[labels[rows]]
+    colors = np.array(CLASS_COLORS if class_names else (ACCENT,))[labels[rows]]
     columns = min(len(names), 2)
     size = WIDTH / columns if columns == 2 else 4.2
     per_line, keys = (4 if columns == 2 else 2), len(np.unique(labels)) if class_names else 0
@@ -82,7 +82,7 @@ def total_intensities(
             both = target[rows, index], predicted[rows, index]
             ends = [min(map(np.min, both)), max(map(np.max, both))]
             axes.plot(ends, ends, color=FADED, linewidth=1.0, zorder=1)
-            axes.scatter(*both, s=11, c=colours, alpha=0.75, edgecolors=PAPER, linewidths=0.3)
+            axes.scatter(*both, s=11, c=colors, alpha=0.75, edgecolors=PAPER, linewidths=0.3)
             axes.set_title(name, loc="left", fontsize=TEXT_POINTS, pad=7)
             axes.set(xlabel="as it is", ylabel="predicted" if column == 0 else "")
             axes.grid(color=HAIRLINE)
@@ -96,7 +96,7 @@ def _key(on: Any, counts: np.ndarray, class_names: Sequence[str], per_line: int)
     axes = on.figure.axes[0]
     present = [label for label in range(len(class_names)) if counts[label]]
     look = {"s": 22, "edgecolors": PAPER, "linewidths": 0.3}
-    handles = [axes.scatter([], [], color=CLASS_COLOURS[label], **look) for label in present]
+    handles = [axes.scatter([], [], color=CLASS_COLORS[label], **look) for label in present]
     texts = [f"{class_names[label]}  {counts[label]:,}" for label in present]
     corner = {"loc": "lower left", "bbox_to_anchor": (0.1 / on.width, 0.1 / on.height)}
     on.figure.legend(handles, texts, ncols=per_line, handletextpad=0.2, borderaxespad=0, labelcolor=MUTED, **corner)

@@ -1,6 +1,6 @@
 """Which tool each number of ``bin/profile`` agrees with, to how many digits, and the test that shows it.
 
-``tests/peers/agreement_digits.py`` measures the differences again, and ``tests/test_profile_agreement.py`` holds every
+``tests/peers/agreement_digits.py`` measures the differences again, and ``tests/screens/page/test_agreement.py`` holds every
 claim against its test.
 """
 
@@ -104,7 +104,7 @@ AGREEMENTS = (
     Agreement("NSC, NSCB", NUMPY, SMALL, "1e-12", 0.0, _PROFILES("nearest", "votes_are_those_of_the_definition")),
     Agreement(
         "NSCB of treatments", NUMPY, SMALL, "1e-12", 0.0,
-        "test_profile_batches.py::test_neighbours_are_of_another_compound_and_batch",
+        "screens/test_batches.py::test_neighbours_are_of_another_compound_and_batch",
     ),
     Agreement("grit", NUMPY, SMALL, "1e-10", 6e-16, _PROFILES("grit", "agrees_with_the_definition")),
     Agreement(

@@ -19,7 +19,7 @@ from cellfx.report.page import Table
 KERNEL = "pearson"
 """As in the clustering of treatments."""
 NUM_SHOWN = 5
-"""Treatments whose neighbours are listed where none are named."""
+"""Treatments whose neighbors are listed where none are named."""
 LETTERS = 40
 """Of a name beside images."""
 TREATMENT = "treatment"
@@ -34,7 +34,7 @@ def nearest(treated: Profiles, columns: Columns, treatments: Sequence[str] = (),
         columns: of the metadata.
         treatments: names; where several columns make a treatment, their values with " · " between. None: the first by
             name of each of the largest mechanisms, or the first of all where no mechanism is known.
-        k: neighbours of each.
+        k: neighbors of each.
 
     Returns:
         Up to k rows a treatment, nearest first: ``treatment``, ``mechanism``, ``neighbour``, ``similarity`` (Pearson),
@@ -44,7 +44,7 @@ def nearest(treated: Profiles, columns: Columns, treatments: Sequence[str] = (),
         ValueError: no such treatment, or k below 1; as ``similarity.prepare``.
     """
     if k < 1:
-        raise UserError(f"no number of neighbours: got k={k}, expected 1 or more; raise it")
+        raise UserError(f"no number of neighbors: got k={k}, expected 1 or more; raise it")
     metadata = treated.metadata.with_columns(_treatment(columns)).with_columns(_mechanism(columns))
     treated, parts = treated._replace(metadata=metadata), []
     for name in treatments or _first_of_mechanisms(metadata):
@@ -115,7 +115,7 @@ def nearest_galleries(found: pl.DataFrame, images: Mapping[str, np.ndarray]) -> 
         images: treatment -> (n, H, W, C) in [0, 1], such as of ``read_strips``; what has none is left out.
 
     Returns:
-        One figure for each treatment that has cells, as has one of its neighbours.
+        One figure for each treatment that has cells, as has one of its neighbors.
     """
     drawn = []
     for (name,), near in found.group_by("treatment", maintain_order=True):

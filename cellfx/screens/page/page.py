@@ -133,7 +133,7 @@ def _texts(scores: Mapping[str, Any], shown: Variant, question: Asked) -> dict[s
         treatments += f" Their clustering is left out, as there are more than {MAX_CLUSTERED}."
     return {
         "Mechanisms": mechanisms,
-        "Batches": "Wells on their first two principal components, of the first and the last variant. Where colours "
+        "Batches": "Wells on their first two principal components, of the first and the last variant. Where colors "
         "part, batches do.",
         "Plates": f"Values of wells in their places. Features are those of {last}, and not as they were measured. What "
         "follows rows or columns comes from the place, unless treatments are laid out in rows or columns too.",
@@ -236,7 +236,7 @@ def _of_plates(
 def _neighbours(
     treated: Profiles, columns: Columns, wanted: Pictures, draw: Draw, left_out: dict[str, str]
 ) -> list[Picture | Table]:
-    """The table of neighbours, and pictures of their cells."""
+    """The table of neighbors, and pictures of their cells."""
     named = [name for name in wanted.treatments if name in names_of(treated, columns)]
     if not wanted.nearest or not len(treated.features) or len(named) == 0 < len(wanted.treatments):
         return []
@@ -245,7 +245,7 @@ def _neighbours(
         return []
     galleries = []
     if wanted.cells is not None:
-        galleries = draw("cells of neighbours", _galleries, found, columns, wanted)
+        galleries = draw("cells of neighbors", _galleries, found, columns, wanted)
     return [nearest_table(found), *galleries]
 
 

@@ -27,7 +27,7 @@ from cellfx.screens.setting import Pictures
 
 CELL_COUNT = "Metadata_Cell_Count"
 PERPLEXITY = 30.0
-"""Neighbours that t-SNE keeps together; what scikit-learn takes, and van der Maaten and Hinton 2008 call robust."""
+"""Neighbors that t-SNE keeps together; what scikit-learn takes, and van der Maaten and Hinton 2008 call robust."""
 
 
 def check(
@@ -97,14 +97,14 @@ def placed(wells: Profiles, columns: Columns) -> Profiles:
 
 
 def treatment_map(treated: Profiles, columns: Columns, seed: int = 0, variant: str = "") -> Figure:
-    """t-SNE of treatments (van der Maaten and Hinton 2008, JMLR 9:2579) in colours of their mechanisms.
+    """t-SNE of treatments (van der Maaten and Hinton 2008, JMLR 9:2579) in colors of their mechanisms.
 
     Distances are those of profiles with mean 0 and length 1, which rank as Pearson correlation does. The perplexity is
     30, or a third of the other treatments where they are fewer; it starts from the principal components.
 
     Args:
         treated: N treatments.
-        columns: of the metadata; without a mechanism all points are of one colour.
+        columns: of the metadata; without a mechanism all points are of one color.
         seed: of what t-SNE draws; the same gives the same picture.
         variant: whose profiles they are, for the title.
 
@@ -124,7 +124,7 @@ def treatment_map(treated: Profiles, columns: Columns, seed: int = 0, variant: s
         known = treated.metadata[columns.mechanism].cast(pl.String).to_list()
     title = _named(f"{len(rows):,} treatments by likeness", variant)
     note = f"t-SNE, perplexity {perplexity:.3g}, seed {seed}. What is near is alike; far distances mean little."
-    alt = f"t-SNE of {title}" + (", in colours of their mechanisms" if columns.mechanism else "")
+    alt = f"t-SNE of {title}" + (", in colors of their mechanisms" if columns.mechanism else "")
     return Figure("treatment_map", treatment_charts.treatment_map(places, known, title, note), alt)
 
 
@@ -188,7 +188,7 @@ def plate_maps(
     variant: str = "",
     first: int = 0,
 ) -> list[Figure]:
-    """Columns of numbers as colours of wells in their places.
+    """Columns of numbers as colors of wells in their places.
 
     Args:
         wells: N wells.
@@ -199,7 +199,7 @@ def plate_maps(
         first: number of the first figure.
 
     Returns:
-        Figures by column, then plate in the order of their first wells. A well without a finite value is grey; values
+        Figures by column, then plate in the order of their first wells. A well without a finite value is gray; values
         with a sign are red and blue about 0.
 
     Raises:

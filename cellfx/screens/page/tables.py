@@ -15,7 +15,7 @@ MEANINGS = {
 """Level -> caption."""
 INFINITE = "inf: an odds ratio without limit, because all pairs above the percentile match, or all matches are above it"
 TERMS = {
-    "variant": "One way to normalise the same wells; all variants are scored in the same way.",
+    "variant": "One way to normalize the same wells; all variants are scored in the same way.",
     "match": "Two treatments of one mechanism and of different compounds; in the batch enrichment, two controls of "
     "one batch.",
     "fraction retrieved": "Share of the treatments whose wells find each other better than chance: the p-value of "

@@ -75,7 +75,7 @@ def encode_source(source: Source, encode: Encode, limits: Mapping[str, int], rot
     """Codes of the first images of every split, which are in random order.
 
     Args:
-        source: the data, labelled.
+        source: the data, labeled.
         encode: x -> (mean, logvar); the means are the codes.
         limits: largest number of images by split.
         rotations: see ``embed``.

@@ -24,7 +24,7 @@ MAX_SUBSET = 1_000
 def quality(
     folder: Path, inputs: Mapping[str, Path], judges: Mapping[InputStage, InputStage], num_generated: Count = 2_000
 ) -> None:
-    """Writes ``<stage>.json`` for every generator: kernel distance and nearest neighbours of its images.
+    """Writes ``<stage>.json`` for every generator: kernel distance and nearest neighbors of its images.
 
     Args:
         folder: of the stage.

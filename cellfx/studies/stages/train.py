@@ -34,7 +34,7 @@ def train(
         data: the data set.
         input: the input pipeline.
         model: the model.
-        optim: the optimiser.
+        optim: the optimizer.
         train: epochs, seed, how often to save.
         probe: what is measured.
         repeats: how many runs, and what differs between them.

@@ -19,7 +19,7 @@ def test_a_latent_that_follows_a_factor_is_named_by_it():
     assert abs(found[1][1]) < 0.1
 
 
-def test_one_component_of_the_shape_vector_is_recognised_in_whatever_direction():
+def test_one_component_of_the_shape_vector_is_recognized_in_whatever_direction():
     factors = cells()
     _, shape, angle = factors.T
     for direction in (0.0, 0.4, 2.0):

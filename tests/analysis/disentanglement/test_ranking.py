@@ -74,7 +74,7 @@ def test_lasso_shrinks_standardised_weights_by_alpha(grid):
 
 def test_the_protocol_is_stated(grid):
     protocol = udr([grid, grid], [KL, KL], "lasso").protocol
-    assert protocol["variant"] == "lasso, alpha=0.1, standardised codes"
+    assert protocol["variant"] == "lasso, alpha=0.1, standardized codes"
     assert protocol["num_models"] == 2
 
 

@@ -12,7 +12,7 @@ from cellfx.data.images.image_files import UnreadableImageError, fit, read_image
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 4096, (5, 7), dtype=np.uint16)
 PLANES = RNG.integers(0, 4096, (3, 5, 7), dtype=np.uint16)
-COLOUR = RNG.integers(0, 65536, (5, 7, 3), dtype=np.uint16)
+COLOR = RNG.integers(0, 65536, (5, 7, 3), dtype=np.uint16)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -33,7 +33,7 @@ def test_png_of_any_depth_and_channels_is_read_as_it_is(tmp_path, dtype, channel
         (PLANES, {"ome": True, "metadata": {"axes": "CYX"}, "compression": "zlib"}),
         (PLANES, {"imagej": True, "metadata": {"axes": "CYX"}}),
         (PLANES, {"photometric": "minisblack"}),
-        (COLOUR, {"photometric": "rgb"}),
+        (COLOR, {"photometric": "rgb"}),
         (PLANES, {"photometric": "rgb", "planarconfig": "separate"}),
         (GREY[None, None], {"ome": True, "metadata": {"axes": "TZYX"}}),
     ],
@@ -100,7 +100,7 @@ def test_lzw_strip_without_its_last_byte_is_refused(tmp_path):
 
 
 def test_damaged_png_is_noticed(tmp_path):
-    data = bytearray(imagecodecs.png_encode(COLOUR))
+    data = bytearray(imagecodecs.png_encode(COLOR))
     data[len(data) // 2] ^= 1
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(UnreadableImageError, match=r"a\.png"):
@@ -147,9 +147,9 @@ def test_planes_are_unnamed_unless_all_of_them_have_names(tmp_path, options):
     assert read_planes(tmp_path / "a.ome.tif").names == ()
 
 
-def test_colours_of_one_named_channel_are_unnamed(tmp_path):
-    metadata = {"axes": "YXS", "Channel": {"Name": ["colour"]}}
-    tifffile.imwrite(tmp_path / "a.ome.tif", COLOUR, photometric="rgb", ome=True, metadata=metadata)
+def test_colors_of_one_named_channel_are_unnamed(tmp_path):
+    metadata = {"axes": "YXS", "Channel": {"Name": ["color"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", COLOR, photometric="rgb", ome=True, metadata=metadata)
     assert read_planes(tmp_path / "a.ome.tif").names == ()
 
 

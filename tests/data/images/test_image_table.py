@@ -16,7 +16,7 @@ H, W, C = 16, 32, 3
 RAMP = np.repeat(np.arange(256, dtype=np.uint16)[None] * 257, 3, axis=0)
 COLORS = np.stack([RAMP[0], RAMP[1][::-1], RAMP[2]])
 DTYPES = ("uint8", "uint16", "uint32", "int16", "float32", "float64", "bool")
-PHOTOMETRIC = ("minisblack", "miniswhite", "rgb", "rgba", "grey palette", "palette", "separated", "cielab")
+PHOTOMETRIC = ("minisblack", "miniswhite", "rgb", "rgba", "gray palette", "palette", "separated", "cielab")
 AXES = ("YX", "pages", "ome CYX", "ome ZYX", "imagej CYX", "YXC", "contig", "separate", "rows")
 STORAGE = (
     {},
@@ -41,11 +41,11 @@ def _pixels(dtype, shape):
 def _write(path, dtype, photometric, axes, storage):
     """Writes a TIFF, or says that there is no such."""
     samples = {"rgb": 3, "rgba": 4, "separated": 4, "cielab": 3}.get(photometric, 1)
-    options = {"photometric": {"rgba": "rgb", "grey palette": "palette"}.get(photometric, photometric), **storage}
+    options = {"photometric": {"rgba": "rgb", "gray palette": "palette"}.get(photometric, photometric), **storage}
     if photometric == "rgba":
         options["extrasamples"] = ["unassalpha"]
     if "palette" in photometric:
-        options["colormap"] = RAMP if photometric == "grey palette" else COLORS
+        options["colormap"] = RAMP if photometric == "gray palette" else COLORS
     shape, planes = {"YX": (H, W)}.get(axes, (C, H, W)), {}
     if axes.startswith("ome"):
         planes = {"ome": True, "metadata": {"axes": axes[4:]}}
@@ -88,8 +88,8 @@ def _expected(path, photometric, axes):
     if "palette" in photometric:
         with tifffile.TiffFile(path) as file:
             colors = (file.pages.first.colormap >> 8).astype(np.uint8)
-        stored = colors[0][stored] if photometric == "grey palette" else colors[:, stored]
-        axes = axes if photometric == "grey palette" else "pages"
+        stored = colors[0][stored] if photometric == "gray palette" else colors[:, stored]
+        axes = axes if photometric == "gray palette" else "pages"
     if stored.dtype.kind == "f":
         stored = np.round(stored * 65535).astype(np.uint16)
     if stored.ndim == 2:
@@ -118,7 +118,7 @@ def test_tiff_is_read_whole_as_tifffile_and_pillow_give_it_or_refused(tmp_path, 
         if dtype == "uint8" and axes == "YX":
             with Image.open(path) as image:
                 pillow = np.asarray(image.convert("RGB") if image.mode == "P" else image)
-            pillow = pillow[..., :1] if photometric == "grey palette" else pillow
+            pillow = pillow[..., :1] if photometric == "gray palette" else pillow
             np.testing.assert_array_equal(found.pixels, pillow.reshape(found.pixels.shape), what)
 
 
@@ -145,7 +145,7 @@ def test_compressed_tiff_is_read_as_tifffile_gives_it(tmp_path, dtype, samples):
 
 def test_uncompressed_ycbcr_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", _pixels("uint8", (H, W, 3)), photometric="ycbcr", planarconfig="contig")
-    with pytest.raises(ValueError, match=r"a\.tif holds uncompressed YCbCr; expected grey, RGB"):
+    with pytest.raises(ValueError, match=r"a\.tif holds uncompressed YCbCr; expected gray, RGB"):
         read_image(tmp_path / "a.tif")
 
 
@@ -234,8 +234,8 @@ def test_animations_are_refused(tmp_path, suffix, loop):
 @pytest.mark.parametrize(
     ("suffix", "case", "message"),
     [
-        ("jpeg", {"mode": "CMYK"}, "pixels of the mode CMYK; expected grey or RGB"),
-        ("bmp", {"mode": "1"}, "pixels of the mode 1; expected grey or RGB"),
+        ("jpeg", {"mode": "CMYK"}, "pixels of the mode CMYK; expected gray or RGB"),
+        ("bmp", {"mode": "1"}, "pixels of the mode 1; expected gray or RGB"),
         ("png", {"mode": "P", "palette": COLORS, "transparency": 7}, "a palette with transparent colors"),
         ("gif", {"mode": "P", "palette": COLORS, "transparency": 7}, "a palette with transparent colors"),
     ],

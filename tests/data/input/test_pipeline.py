@@ -100,7 +100,7 @@ def test_hosts_read_parts_of_the_same_global_batch(arrays, monkeypatch):
     for step, expected in enumerate(whole):
         for name in expected:
             together = np.concatenate([part[step][name] for part in parts])
-            if name == "x":  # vectorised sums over another number of images may differ in the last bit
+            if name == "x":  # vectorized sums over another number of images may differ in the last bit
                 np.testing.assert_allclose(together, expected[name], rtol=0, atol=3e-7)
             else:
                 np.testing.assert_array_equal(together, expected[name])

@@ -34,7 +34,7 @@ def test_squared_error_is_that_of_weighted_least_squares(rows):
         np.testing.assert_allclose(loss, np.sum(weights * (y - slope * row - intercept) ** 2), rtol=1e-4)
 
 
-def test_labels_are_fitted_nearly_as_well_as_by_a_general_optimiser(rows):
+def test_labels_are_fitted_nearly_as_well_as_by_a_general_optimizer(rows):
     from scipy.optimize import minimize
 
     values, _ = rows

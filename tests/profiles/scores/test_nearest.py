@@ -104,7 +104,7 @@ def test_neighbours_of_a_treatment():
 def test_refused():
     profiles = screen()
     for k in (0, 1.5):
-        with pytest.raises(ValueError, match=f"no number of neighbours: got k={k}"):
+        with pytest.raises(ValueError, match=f"no number of neighbors: got k={k}"):
             classify(profiles, k=k)
     with pytest.raises(
         ValueError,

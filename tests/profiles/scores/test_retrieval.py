@@ -197,7 +197,7 @@ def test_refused():
     with pytest.raises(ValueError, match="no width of bins: got 0"):
         hit_histogram(hits, 0)
     for percents in ([0], [5, 101], []):
-        with pytest.raises(ValueError, match="no percents of the neighbours: got"):
+        with pytest.raises(ValueError, match="no percents of the neighbors: got"):
             hit_curve(hits, percents)
-        with pytest.raises(ValueError, match="no percents of the neighbours: got"):
+        with pytest.raises(ValueError, match="no percents of the neighbors: got"):
             percent_scores(hits, percents)

@@ -324,7 +324,7 @@ def test_refused(screen):
         with pytest.raises(ValueError, match=rf"too little effort: got {name}={least - 1}, expected {least} or more"):
             score(profiles, controls, effort=FAST._replace(**{name: least - 1}))
     for wrong in ({"ks": (0,)}, {"percentiles": (99.5,)}):
-        with pytest.raises(ValueError, match=r"neighbours or percentiles out of range: got ks=\[.*\] and percentiles="):
+        with pytest.raises(ValueError, match=r"neighbors or percentiles out of range: got ks=\[.*\] and percentiles="):
             score(profiles, controls, effort=FAST._replace(**wrong))
     features = profiles.features.copy()
     features[1, 1] = np.inf

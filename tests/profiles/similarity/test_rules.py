@@ -63,7 +63,7 @@ def test_pairs_are_those_of_copairs(sameby, diffby):
     assert dense(pair_rule(table, sameby, diffby), 40) == expected
 
 
-def labelled(num_labels=5, missing=False):
+def labeled(num_labels=5, missing=False):
     rng = np.random.default_rng(3)
     values = ["|".join(f"label {k}" for k in rng.permutation(num_labels)[: rng.integers(1, 4)]) for _ in range(40)]
     if missing:
@@ -84,7 +84,7 @@ def labelled(num_labels=5, missing=False):
     ],
 )
 def test_labels(sameby, diffby, missing, num_labels):
-    table = labelled(num_labels, missing)
+    table = labeled(num_labels, missing)
     rule = pair_rule(table, sameby, diffby, multilabel="Metadata_MOA")
     expected = reference.positive(table, sameby, diffby, multilabel="Metadata_MOA")
     assert expected != reference.positive(table, sameby, diffby)
@@ -93,7 +93,7 @@ def test_labels(sameby, diffby, missing, num_labels):
 
 
 def test_labels_are_those_of_copairs():
-    table = labelled()
+    table = labeled()
     frame = table.to_pandas()
     frame["Metadata_MOA"] = frame["Metadata_MOA"].str.split("|")
     found = find_pairs_multilabel(frame, ["Metadata_MOA"], ["Metadata_A"], "Metadata_MOA")[0]
@@ -176,7 +176,7 @@ def test_codes_number_combinations_by_first_appearance():
 
 
 def test_bad_input():
-    table = labelled()
+    table = labeled()
     with pytest.raises(ValueError, match="got 'Metadata_Z', expected one of Metadata_A, Metadata_B"):
         pair_rule(table, ["Metadata_Z"])
     with pytest.raises(ValueError, match="got 'Metadata_Z', expected one of"):

@@ -54,12 +54,12 @@ def test_curves_bars_and_numbers_are_those_of_the_mixture():
     np.testing.assert_allclose(np.exp(edges) % 1, 0.5, atol=1e-9)
 
 
-def test_what_becomes_0_and_1_is_grey():
-    def grey(low):
+def test_what_becomes_0_and_1_is_gray():
+    def gray(low):
         axes = cytometry.pixel_mixture(LOG_PIXELS, Fluorescence(THREE, low), "DNA").axes[0]
         spans = [patch.get_extents().transformed(axes.transData.inverted()) for patch in axes.patches]
         return [(span.x0, span.x1) for span in spans if span.y1 > 0.99 * axes.get_ylim()[1]]
 
-    first, *_ = grey(-3.0)
+    first, *_ = gray(-3.0)
     assert first[1] == pytest.approx(7 - 3 * 0.5)
-    assert all(start > 5 for start, _ in grey(-20.0))
+    assert all(start > 5 for start, _ in gray(-20.0))

@@ -58,7 +58,7 @@ def test_every_figure_has_a_title_and_no_word_is_cut_or_covered(name):
     assert covered == []
 
 
-def test_every_latent_has_its_curves_in_the_colours_of_the_classes():
+def test_every_latent_has_its_curves_in_the_colors_of_the_classes():
     known = densities(3, 2)
     figure = density_grid(known, ["a", "b"], ["z0", "area", "z2"])
     assert [axes._left_title.get_text() for axes in figure.axes] == ["z0", "area", "z2"]
@@ -66,7 +66,7 @@ def test_every_latent_has_its_curves_in_the_colours_of_the_classes():
         for label, line in enumerate(axes.get_lines()):
             np.testing.assert_array_equal(line.get_xdata(), known.grid[latent])
             np.testing.assert_array_equal(line.get_ydata(), known.density[label, latent])
-            assert line.get_color() == style.CLASS_COLOURS[label]
+            assert line.get_color() == style.CLASS_COLORS[label]
         assert axes.get_ylim()[1] >= known.density[:, latent].max()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
 
@@ -79,7 +79,7 @@ def test_a_spike_does_not_flatten_the_other_classes():
     assert np.isnan(nobody.get_ydata()).all()
 
 
-def test_more_classes_than_colours_are_dashed():
+def test_more_classes_than_colors_are_dashed():
     lines = density_grid(densities(1, 10), names(10)).axes[0].get_lines()
     looks = [(line.get_color(), line.get_linestyle()) for line in lines]
     assert len(set(looks)) == 10

@@ -81,7 +81,7 @@ def test_confusion_is_no_wider_than_a_page_and_of_many_classes_shows_numbers_onl
     figure = latents.confusion(counts, [f"mechanism {i:02d}" for i in range(20)])
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert sorted(filter(None, texts)) == ["2"] + ["7"] * 20
-    assert "colour is the share of the row" in figure.texts[1].get_text().replace("\n", " ")
+    assert "color is the share of the row" in figure.texts[1].get_text().replace("\n", " ")
     assert figure.get_size_inches()[0] < 9
 
 

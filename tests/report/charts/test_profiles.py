@@ -61,9 +61,9 @@ def test_a_plate_map_is_symmetric_about_zero_where_asked():
     assert image.get_clim() == (-3.0, 3.0)
 
 
-def test_a_plate_map_says_what_its_colours_are():
+def test_a_plate_map_says_what_its_colors_are():
     figure = plates.plate_map(["A01"], np.ones(1), "Shift", "units", note="Mean of two.")
-    assert said(figure) == "Colour: units. Grey: no well, or none with a value. Mean of two."
+    assert said(figure) == "Color: units. Gray: no well, or none with a value. Mean of two."
     assert figure.axes[0].get_facecolor() == to_rgba(FADED)
 
 
@@ -87,7 +87,7 @@ def test_clustering_names_up_to_a_hundred_treatments_and_has_a_scale():
         largest = np.abs(similarity - 2 * np.eye(number))[~np.eye(number, dtype=bool)].max()
         assert figure.axes[1].images[0].get_clim() == (-largest, largest)
         assert [text.get_text() for text in figure.axes[2].get_xticklabels()][1:] == ["0", f"{largest:.2f}"]
-        assert f"Colours end at {largest:.2f}." in said(figure)
+        assert f"Colors end at {largest:.2f}." in said(figure)
         assert ("Names are left out" in said(figure)) != named
         assert figure.get_size_inches()[0] < 9  # a page at full width
 
@@ -122,7 +122,7 @@ def test_triangles_lie_within_the_axes_also_where_all_values_are_infinite(log_y)
         assert low < 1 < high <= 10
 
 
-def test_curves_that_coincide_are_told_apart_by_colour_dashes_and_width():
+def test_curves_that_coincide_are_told_apart_by_color_dashes_and_width():
     same = (np.arange(3), np.ones(3))
     figure = profiles.curves({f"variant {i}": same for i in range(20)}, "Recall", "", "x", "y")
     lines = figure.axes[0].lines

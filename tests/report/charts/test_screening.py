@@ -46,9 +46,9 @@ def test_curves_and_points_stand_where_their_rates_are():
         gate, cnn = axes.collections
         np.testing.assert_array_equal(gate.get_offsets(), [[0.09, 0.83]])
         np.testing.assert_array_equal(cnn.get_offsets(), [[0.02, 0.95]])
-        assert style.CLASS_COLOURS.index(lines[0].get_color()) == 0
-        np.testing.assert_allclose(cnn.get_facecolor()[0, :3], _rgb(style.CLASS_COLOURS[0]), atol=1e-6)
-        np.testing.assert_allclose(gate.get_facecolor()[0, :3], _rgb(style.CLASS_COLOURS[2]), atol=1e-6)
+        assert style.CLASS_COLORS.index(lines[0].get_color()) == 0
+        np.testing.assert_allclose(cnn.get_facecolor()[0, :3], _rgb(style.CLASS_COLORS[0]), atol=1e-6)
+        np.testing.assert_allclose(gate.get_facecolor()[0, :3], _rgb(style.CLASS_COLORS[2]), atol=1e-6)
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == [
         f"CNN  ·  area {CURVES['CNN'].area:.3f}  ·  dot: keeps 95.0 %, lets through 2.0 %",
@@ -67,5 +67,5 @@ def test_groups_say_how_many_images_they_have_and_empty_ones_are_left_out():
         screened({"kept": PICTURES[:0]})
 
 
-def _rgb(colour):
-    return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def _rgb(color):
+    return [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]

@@ -192,17 +192,17 @@ def ground(axes):
     return np.asarray(axes.get_images()[0].get_array())
 
 
-def test_the_ground_has_the_colour_of_the_decided_class():
+def test_the_ground_has_the_color_of_the_decided_class():
     codes, labels = RNG.uniform(-1, 1, (100, 3)), np.zeros(100, int)
     figure = formulas.decision_surface(lambda z: z[:, 2], codes, labels, (2, 0), ["no", "yes"])
-    colours = ground(figure.axes[0])
-    half = colours.shape[1] // 2
-    left, right = colours[:, : half - 20].reshape(-1, 3), colours[:, half + 20 :].reshape(-1, 3)
+    colors = ground(figure.axes[0])
+    half = colors.shape[1] // 2
+    left, right = colors[:, : half - 20].reshape(-1, 3), colors[:, half + 20 :].reshape(-1, 3)
     assert np.ptp(left, axis=0).max() == np.ptp(right, axis=0).max() == 0
     assert left[0].argmax() == 2  # blue of the first class
     assert right[0].argmax() == 0  # red of the second
     logits = formulas.decision_surface(lambda z: np.stack([-z[:, 2], z[:, 2]], 1), codes, labels, (2, 0), ["no", "yes"])
-    np.testing.assert_array_equal(ground(logits.axes[0]), colours)
+    np.testing.assert_array_equal(ground(logits.axes[0]), colors)
 
 
 def test_the_ground_of_a_third_is_that_of_its_own_median():
@@ -256,9 +256,9 @@ def test_changes_are_red_where_brighter_and_wrong_answers_too():
     assert change[0, 0].argmax() == 0
     assert change[scale, 0].argmax() == 2
     np.testing.assert_array_equal(change[2 * scale :], 1)
-    colours = {text.get_text(): text.get_color() for text in figure.texts}
-    assert colours["b"] == galleries.WRONG
-    assert colours["a"] == galleries.RIGHT
+    colors = {text.get_text(): text.get_color() for text in figure.texts}
+    assert colors["b"] == galleries.WRONG
+    assert colors["a"] == galleries.RIGHT
     assert "by up to 0.3 of full scale" in figure.texts[1].get_text().replace("\n", " ")
 
 

@@ -36,7 +36,7 @@ def test_nothing_global_changes_and_pyplot_stays_out():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_grey_is_fixed_from_black_at_0_to_white_at_1():
+def test_gray_is_fixed_from_black_at_0_to_white_at_1():
     faint = np.full((1, 8, 8, 1), 0.2)
     shown = style.composite(faint)
     np.testing.assert_allclose(shown, 0.2, rtol=1e-6)
@@ -51,7 +51,7 @@ def test_values_outside_are_clipped_and_nan_is_black():
     np.testing.assert_array_equal(shown[0, :, 0, 0], [0, 1, 0])
 
 
-def test_channels_become_colours():
+def test_channels_become_colors():
     two = style.composite(np.eye(2).reshape(1, 2, 1, 2))
     np.testing.assert_array_equal(two[0, :, 0], [[0, 1, 0], [1, 0, 1]])
     np.testing.assert_array_equal(style.composite(np.ones((1, 1, 1, 2))).ravel(), [1, 1, 1])

@@ -1,11 +1,11 @@
-"""Which treatments of a map have a colour, and what the legend says of them."""
+"""Which treatments of a map have a color, and what the legend says of them."""
 
 import numpy as np
 
 from cellfx.report.charts import treatments
 
 
-def test_the_largest_groups_have_looks_of_their_own_and_all_others_are_grey():
+def test_the_largest_groups_have_looks_of_their_own_and_all_others_are_gray():
     groups = [f"m{number:02d}" for number in range(20) for _ in range(2)] + ["m19", None]
     figure = treatments.treatment_map(np.random.default_rng(0).normal(size=(42, 2)), groups, "Treatments")
     axes = figure.axes[0]

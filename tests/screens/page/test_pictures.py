@@ -43,7 +43,7 @@ def test_the_map_puts_mechanisms_apart_and_is_the_same_again():
     figure = pictures.treatment_map(treated, COLUMNS, seed=3)
     again = pictures.treatment_map(treated, COLUMNS, seed=3)
     groups = [np.asarray(each.get_offsets()) for each in figure.drawn.axes[0].collections]
-    assert [len(group) for group in groups] == [0, 6, 5, 5, 5]  # first what has no colour
+    assert [len(group) for group in groups] == [0, 6, 5, 5, 5]  # first what has no color
     for group, same in zip(groups, again.drawn.axes[0].collections, strict=True):
         np.testing.assert_array_equal(group, same.get_offsets())
     middles = np.stack([group.mean(axis=0) for group in groups[1:]])
@@ -53,7 +53,7 @@ def test_the_map_puts_mechanisms_apart_and_is_the_same_again():
     assert "seed 3" in " ".join(text.get_text() for text in figure.drawn.texts)
 
 
-def test_a_map_without_mechanisms_has_one_colour():
+def test_a_map_without_mechanisms_has_one_color():
     figure = pictures.treatment_map(treatments(), COLUMNS._replace(mechanism=None))
     assert [len(each.get_offsets()) for each in figure.drawn.axes[0].collections] == [21]
 
@@ -154,7 +154,7 @@ def test_a_plate_shows_the_mean_of_plates_or_each_on_one_scale():
 
 def test_a_mean_over_plates_says_where_it_mixes_treatments():
     (same,) = pictures.plate_maps(wells(), COLUMNS, ["Count"])
-    assert said(same).endswith("Grey: no well, or none with a value. Mean over plates.")
+    assert said(same).endswith("Gray: no well, or none with a value. Mean over plates.")
     own = wells()
     other = own._replace(metadata=own.metadata.with_columns(Metadata_Compound=pl.Series(list("abcacb"))))
     (mixed,) = pictures.plate_maps(other, COLUMNS, ["Area"])
@@ -168,7 +168,7 @@ def test_the_variant_is_named_where_its_values_are_shown():
     assert area.alt == "Area, mean of 2 plates, spherized"
     assert count.alt == "Count, mean of 2 plates"
     assert pictures.treatment_map(treatments(), COLUMNS, variant="raw").alt.startswith(
-        "t-SNE of 21 treatments by likeness, raw, in colours"
+        "t-SNE of 21 treatments by likeness, raw, in colors"
     )
     assert pictures.clustering(treatments(), COLUMNS, "raw").alt == "Treatments by likeness, raw"
 
@@ -195,7 +195,7 @@ def test_treatments_are_clustered_by_correlation_under_their_names_and_mechanism
     np.testing.assert_allclose(shown, np.corrcoef(treated.features)[np.ix_(order, order)], atol=1e-12)
 
 
-def test_features_with_a_sign_are_coloured_about_zero():
+def test_features_with_a_sign_are_colored_about_zero():
     (figure,) = pictures.plate_maps(wells(), COLUMNS, ["Area"])
     low, high = figure.drawn.axes[0].images[0].get_clim()
     assert (low, high) == (-2.0, 2.0)
@@ -204,7 +204,7 @@ def test_features_with_a_sign_are_coloured_about_zero():
 WRONG = {
     "k": (
         lambda: neighbours.nearest(treatments(), COLUMNS, k=0),
-        "no number of neighbours: got k=0, expected 1",
+        "no number of neighbors: got k=0, expected 1",
     ),
     "treatment": (
         lambda: neighbours.nearest(treatments(), COLUMNS, ["compund 07"]),
