@@ -1,7 +1,7 @@
 """Which tool each number of ``bin/profile`` agrees with, to how many digits, and the test that shows it.
 
-``tests/peers/agreement_digits.py`` measures the differences again, and ``tests/screens/page/test_agreement.py`` holds every
-claim against its test.
+``tests/peers/agreement_digits.py`` measures the differences again, and ``tests/screens/page/test_agreement.py`` holds
+every claim against its test.
 """
 
 from typing import NamedTuple
@@ -36,99 +36,105 @@ class Agreement(NamedTuple):
 
 
 JUMP, EVAL_PLATE, SMALL = "a plate of JUMP", "a LINCS plate", "simulated"
-_PROFILES = "profiles/test_{}.py::test_{}".format
+
+
+def _of_profiles(test: str, name: str) -> str:
+    folder, _, file = test.rpartition("/")
+    return f"profiles/{folder}/test_{file}.py::test_{name}"
+
+
 AGREEMENTS = (
-    Agreement("aggregation", PYCYTOMINER, SMALL, "1e-12", 2e-16, _PROFILES("aggregate", "equals_pycytominer")),
+    Agreement("aggregation", PYCYTOMINER, SMALL, "1e-12", 2e-16, _of_profiles("tables/aggregate", "equals_pycytominer")),
     Agreement(
-        "normalization", PYCYTOMINER, JUMP, "1e-9", 2e-16, _PROFILES("normalize", "equals_pycytominer_on_a_real_plate")
+        "normalization", PYCYTOMINER, JUMP, "1e-9", 2e-16, _of_profiles("steps/normalize", "equals_pycytominer_on_a_real_plate")
     ),
     Agreement(
         "feature selection", PYCYTOMINER, "two plates", "same", None,
-        _PROFILES("select", "equals_pycytominer_on_real_plates"),
+        _of_profiles("steps/select", "equals_pycytominer_on_real_plates"),
     ),
-    Agreement("spherizing", PYCYTOMINER, SMALL, "1e-9", 2e-11, _PROFILES("spherize", "equals_pycytominer")),
+    Agreement("spherizing", PYCYTOMINER, SMALL, "1e-9", 2e-11, _of_profiles("steps/spherize", "equals_pycytominer")),
     Agreement(
-        "spherizing", PYCYTOMINER, JUMP, "1e-6", 2e-7, _PROFILES("spherize", "equals_pycytominer_on_a_real_plate")
+        "spherizing", PYCYTOMINER, JUMP, "1e-6", 2e-7, _of_profiles("steps/spherize", "equals_pycytominer_on_a_real_plate")
     ),
     Agreement(
         "consensus", PYCYTOMINER, EVAL_PLATE, "1e-9", 5e-17,
-        _PROFILES("consensus", "equals_pycytominer_on_a_real_plate")
+        _of_profiles("steps/consensus", "equals_pycytominer_on_a_real_plate")
     ),
-    Agreement("similarities", SCIPY, SMALL, "1e-13", 7e-16, _PROFILES("similarity", "blocks_equal_scipy")),
-    Agreement("pairs that match", COPAIRS, SMALL, "same", None, _PROFILES("pairs", "pairs_are_those_of_copairs")),
+    Agreement("similarities", SCIPY, SMALL, "1e-13", 7e-16, _of_profiles("similarity/blocks", "blocks_equal_scipy")),
+    Agreement("pairs that match", COPAIRS, SMALL, "same", None, _of_profiles("similarity/rules", "pairs_are_those_of_copairs")),
     Agreement(
         "mAP of replicates", "copairs, as published for JUMP", "four plates of JUMP", "1e-12", 2e-16,
-        _PROFILES("average_precision", "published_values_of_jump"),
+        _of_profiles("scores/average_precision", "published_values_of_jump"),
     ),
     Agreement(
         "average precision, ties by its rule", COPAIRS, SMALL, "1e-9", 4e-15,
-        _PROFILES("average_precision", "equals_copairs"),
+        _of_profiles("scores/average_precision", "equals_copairs"),
     ),
     Agreement(
         "average precision", SKLEARN, SMALL, "1e-12", 3e-16,
-        _PROFILES("average_precision", "equals_scikit_learn_where_negatives_are_all_others"),
+        _of_profiles("scores/average_precision", "equals_scikit_learn_where_negatives_are_all_others"),
     ),
     Agreement(
         "average precision by chance", COPAIRS, SMALL, "1e-12", 2e-16,
-        _PROFILES("random_ranking", "expectation_of_many_equals_copairs"),
+        _of_profiles("chance/random_ranking", "expectation_of_many_equals_copairs"),
     ),
     Agreement(
         "p-values of mean average precision", COPAIRS, SMALL, SAMPLED, None,
-        _PROFILES("mean_average_precision", "sampled_p_values_agree_with_copairs"),
+        _of_profiles("scores/mean_average_precision", "sampled_p_values_agree_with_copairs"),
     ),
     Agreement(
         "corrected p-values, fraction retrieved", SCIPY, SMALL, "1e-14", 2e-16,
-        _PROFILES("resampling", "correction_equals_scipy"),
+        _of_profiles("chance/resampling", "correction_equals_scipy"),
     ),
     Agreement(
         "p-values corrected for doses", NUMPY, SMALL, "same", None,
-        _PROFILES("hierarchical", "adjusted_p_values_are_those_of_the_procedure_at_every_level"),
+        _of_profiles("chance/hierarchical", "adjusted_p_values_are_those_of_the_procedure_at_every_level"),
     ),
-    Agreement("intervals", SCIPY, SMALL, SAMPLED, None, _PROFILES("resampling", "interval_equals_scipy")),
+    Agreement("intervals", SCIPY, SMALL, SAMPLED, None, _of_profiles("chance/resampling", "interval_equals_scipy")),
     Agreement(
         "enrichment, batch enrichment", EVAL, EVAL_PLATE, "1e-9", 3e-11,
-        _PROFILES("enrichment", "published_values_of_cytominer_eval"),
+        _of_profiles("scores/enrichment", "published_values_of_cytominer_eval"),
     ),
     Agreement(
         "odds ratio and p-value of Fisher's test", SCIPY, SMALL, "1e-8", 8e-15,
-        _PROFILES("fisher", "agrees_with_scipy_on_tables_of_all_kinds"),
+        _of_profiles("scores/fisher", "agrees_with_scipy_on_tables_of_all_kinds"),
     ),
     Agreement(
         "precision@k, recall@k, pooled", EVAL, EVAL_PLATE, "1e-9", 5e-11,
-        _PROFILES("retrieval", "precision_and_recall_are_those_of_cytominer_eval"),
+        _of_profiles("scores/retrieval", "precision_and_recall_are_those_of_cytominer_eval"),
     ),
     Agreement(
         "precision@k, recall@k, precision@R", NUMPY, SMALL, "1e-12", 0.0,
-        _PROFILES("retrieval", "scores_follow_from_ranks")
+        _of_profiles("scores/retrieval", "scores_follow_from_ranks")
     ),
-    Agreement("NSC, NSCB", NUMPY, SMALL, "1e-12", 0.0, _PROFILES("nearest", "votes_are_those_of_the_definition")),
+    Agreement("NSC, NSCB", NUMPY, SMALL, "1e-12", 0.0, _of_profiles("scores/nearest", "votes_are_those_of_the_definition")),
     Agreement(
         "NSCB of treatments", NUMPY, SMALL, "1e-12", 0.0,
         "screens/test_batches.py::test_neighbours_are_of_another_compound_and_batch",
     ),
-    Agreement("grit", NUMPY, SMALL, "1e-10", 6e-16, _PROFILES("grit", "agrees_with_the_definition")),
+    Agreement("grit", NUMPY, SMALL, "1e-10", 6e-16, _of_profiles("scores/grit", "agrees_with_the_definition")),
     Agreement(
         "grit of treatments", NUMPY, SMALL, "1e-10", 4e-16,
-        _PROFILES("treatment_grit", "treatments_have_the_grit_that_cytominer_eval_pools"),
+        _of_profiles("screen/treatment_grit", "treatments_have_the_grit_that_cytominer_eval_pools"),
     ),
     Agreement(
         "distances of mp-values", f"{NUMPY}, {SKLEARN}", SMALL, "1e-9", 3e-14,
-        _PROFILES("mp_value", "distances_are_those_of_the_definition"),
+        _of_profiles("scores/mp_value", "distances_are_those_of_the_definition"),
     ),
     Agreement(
-        "mp-values", NUMPY, SMALL, SAMPLED, None, _PROFILES("mp_value", "p_values_are_those_of_all_arrangements")
+        "mp-values", NUMPY, SMALL, SAMPLED, None, _of_profiles("scores/mp_value", "p_values_are_those_of_all_arrangements")
     ),
     Agreement(
         "medians of percent replicating and matching", NUMPY, SMALL, SAMPLED, None,
-        _PROFILES("replicates", "medians_and_null_are_those_of_the_definition"),
+        _of_profiles("scores/replicates", "medians_and_null_are_those_of_the_definition"),
     ),
     Agreement(
         "reproducibility", NUMPY, SMALL, "same", None,
-        _PROFILES("replicates", "reproducibility_is_that_of_cytominer_eval"),
+        _of_profiles("scores/replicates", "reproducibility_is_that_of_cytominer_eval"),
     ),
     Agreement(
         "principal components", SKLEARN, SMALL, "1e-8", 2e-15,
-        _PROFILES("components", "components_are_scikit_learns_up_to_their_sign"),
+        _of_profiles("steps/components", "components_are_scikit_learns_up_to_their_sign"),
     ),
 )  # fmt: skip
 
