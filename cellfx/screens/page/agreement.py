@@ -38,105 +38,190 @@ class Agreement(NamedTuple):
 JUMP, EVAL_PLATE, SMALL = "a plate of JUMP", "a LINCS plate", "simulated"
 
 
-def _of_profiles(test: str, name: str) -> str:
+def _profiles(test: str, name: str) -> str:
     folder, _, file = test.rpartition("/")
     return f"profiles/{folder}/test_{file}.py::test_{name}"
 
 
 AGREEMENTS = (
-    Agreement("aggregation", PYCYTOMINER, SMALL, "1e-12", 2e-16, _of_profiles("tables/aggregate", "equals_pycytominer")),
+    Agreement("aggregation", PYCYTOMINER, SMALL, "1e-12", 2e-16, _profiles("tables/aggregate", "equals_pycytominer")),
     Agreement(
-        "normalization", PYCYTOMINER, JUMP, "1e-9", 2e-16, _of_profiles("steps/normalize", "equals_pycytominer_on_a_real_plate")
+        "normalization",
+        PYCYTOMINER,
+        JUMP,
+        "1e-9",
+        2e-16,
+        _profiles("steps/normalize", "equals_pycytominer_on_a_real_plate"),
     ),
     Agreement(
-        "feature selection", PYCYTOMINER, "two plates", "same", None,
-        _of_profiles("steps/select", "equals_pycytominer_on_real_plates"),
+        "feature selection",
+        PYCYTOMINER,
+        "two plates",
+        "same",
+        None,
+        _profiles("steps/select", "equals_pycytominer_on_real_plates"),
     ),
-    Agreement("spherizing", PYCYTOMINER, SMALL, "1e-9", 2e-11, _of_profiles("steps/spherize", "equals_pycytominer")),
+    Agreement("spherizing", PYCYTOMINER, SMALL, "1e-9", 2e-11, _profiles("steps/spherize", "equals_pycytominer")),
     Agreement(
-        "spherizing", PYCYTOMINER, JUMP, "1e-6", 2e-7, _of_profiles("steps/spherize", "equals_pycytominer_on_a_real_plate")
-    ),
-    Agreement(
-        "consensus", PYCYTOMINER, EVAL_PLATE, "1e-9", 5e-17,
-        _of_profiles("steps/consensus", "equals_pycytominer_on_a_real_plate")
-    ),
-    Agreement("similarities", SCIPY, SMALL, "1e-13", 7e-16, _of_profiles("similarity/blocks", "blocks_equal_scipy")),
-    Agreement("pairs that match", COPAIRS, SMALL, "same", None, _of_profiles("similarity/rules", "pairs_are_those_of_copairs")),
-    Agreement(
-        "mAP of replicates", "copairs, as published for JUMP", "four plates of JUMP", "1e-12", 2e-16,
-        _of_profiles("scores/average_precision", "published_values_of_jump"),
+        "spherizing", PYCYTOMINER, JUMP, "1e-6", 2e-7, _profiles("steps/spherize", "equals_pycytominer_on_a_real_plate")
     ),
     Agreement(
-        "average precision, ties by its rule", COPAIRS, SMALL, "1e-9", 4e-15,
-        _of_profiles("scores/average_precision", "equals_copairs"),
+        "consensus",
+        PYCYTOMINER,
+        EVAL_PLATE,
+        "1e-9",
+        5e-17,
+        _profiles("steps/consensus", "equals_pycytominer_on_a_real_plate"),
+    ),
+    Agreement("similarities", SCIPY, SMALL, "1e-13", 7e-16, _profiles("similarity/blocks", "blocks_equal_scipy")),
+    Agreement(
+        "pairs that match", COPAIRS, SMALL, "same", None, _profiles("similarity/rules", "pairs_are_those_of_copairs")
     ),
     Agreement(
-        "average precision", SKLEARN, SMALL, "1e-12", 3e-16,
-        _of_profiles("scores/average_precision", "equals_scikit_learn_where_negatives_are_all_others"),
+        "mAP of replicates",
+        "copairs, as published for JUMP",
+        "four plates of JUMP",
+        "1e-12",
+        2e-16,
+        _profiles("scores/average_precision", "published_values_of_jump"),
     ),
     Agreement(
-        "average precision by chance", COPAIRS, SMALL, "1e-12", 2e-16,
-        _of_profiles("chance/random_ranking", "expectation_of_many_equals_copairs"),
+        "average precision, ties by its rule",
+        COPAIRS,
+        SMALL,
+        "1e-9",
+        4e-15,
+        _profiles("scores/average_precision", "equals_copairs"),
     ),
     Agreement(
-        "p-values of mean average precision", COPAIRS, SMALL, SAMPLED, None,
-        _of_profiles("scores/mean_average_precision", "sampled_p_values_agree_with_copairs"),
+        "average precision",
+        SKLEARN,
+        SMALL,
+        "1e-12",
+        3e-16,
+        _profiles("scores/average_precision", "equals_scikit_learn_where_negatives_are_all_others"),
     ),
     Agreement(
-        "corrected p-values, fraction retrieved", SCIPY, SMALL, "1e-14", 2e-16,
-        _of_profiles("chance/resampling", "correction_equals_scipy"),
+        "average precision by chance",
+        COPAIRS,
+        SMALL,
+        "1e-12",
+        2e-16,
+        _profiles("chance/random_ranking", "expectation_of_many_equals_copairs"),
     ),
     Agreement(
-        "p-values corrected for doses", NUMPY, SMALL, "same", None,
-        _of_profiles("chance/hierarchical", "adjusted_p_values_are_those_of_the_procedure_at_every_level"),
-    ),
-    Agreement("intervals", SCIPY, SMALL, SAMPLED, None, _of_profiles("chance/resampling", "interval_equals_scipy")),
-    Agreement(
-        "enrichment, batch enrichment", EVAL, EVAL_PLATE, "1e-9", 3e-11,
-        _of_profiles("scores/enrichment", "published_values_of_cytominer_eval"),
-    ),
-    Agreement(
-        "odds ratio and p-value of Fisher's test", SCIPY, SMALL, "1e-8", 8e-15,
-        _of_profiles("scores/fisher", "agrees_with_scipy_on_tables_of_all_kinds"),
+        "p-values of mean average precision",
+        COPAIRS,
+        SMALL,
+        SAMPLED,
+        None,
+        _profiles("scores/mean_average_precision", "sampled_p_values_agree_with_copairs"),
     ),
     Agreement(
-        "precision@k, recall@k, pooled", EVAL, EVAL_PLATE, "1e-9", 5e-11,
-        _of_profiles("scores/retrieval", "precision_and_recall_are_those_of_cytominer_eval"),
+        "corrected p-values, fraction retrieved",
+        SCIPY,
+        SMALL,
+        "1e-14",
+        2e-16,
+        _profiles("chance/resampling", "correction_equals_scipy"),
     ),
     Agreement(
-        "precision@k, recall@k, precision@R", NUMPY, SMALL, "1e-12", 0.0,
-        _of_profiles("scores/retrieval", "scores_follow_from_ranks")
+        "p-values corrected for doses",
+        NUMPY,
+        SMALL,
+        "same",
+        None,
+        _profiles("chance/hierarchical", "adjusted_p_values_are_those_of_the_procedure_at_every_level"),
     ),
-    Agreement("NSC, NSCB", NUMPY, SMALL, "1e-12", 0.0, _of_profiles("scores/nearest", "votes_are_those_of_the_definition")),
+    Agreement("intervals", SCIPY, SMALL, SAMPLED, None, _profiles("chance/resampling", "interval_equals_scipy")),
     Agreement(
-        "NSCB of treatments", NUMPY, SMALL, "1e-12", 0.0,
+        "enrichment, batch enrichment",
+        EVAL,
+        EVAL_PLATE,
+        "1e-9",
+        3e-11,
+        _profiles("scores/enrichment", "published_values_of_cytominer_eval"),
+    ),
+    Agreement(
+        "odds ratio and p-value of Fisher's test",
+        SCIPY,
+        SMALL,
+        "1e-8",
+        8e-15,
+        _profiles("scores/fisher", "agrees_with_scipy_on_tables_of_all_kinds"),
+    ),
+    Agreement(
+        "precision@k, recall@k, pooled",
+        EVAL,
+        EVAL_PLATE,
+        "1e-9",
+        5e-11,
+        _profiles("scores/retrieval", "precision_and_recall_are_those_of_cytominer_eval"),
+    ),
+    Agreement(
+        "precision@k, recall@k, precision@R",
+        NUMPY,
+        SMALL,
+        "1e-12",
+        0.0,
+        _profiles("scores/retrieval", "scores_follow_from_ranks"),
+    ),
+    Agreement(
+        "NSC, NSCB", NUMPY, SMALL, "1e-12", 0.0, _profiles("scores/nearest", "votes_are_those_of_the_definition")
+    ),
+    Agreement(
+        "NSCB of treatments",
+        NUMPY,
+        SMALL,
+        "1e-12",
+        0.0,
         "screens/test_batches.py::test_neighbours_are_of_another_compound_and_batch",
     ),
-    Agreement("grit", NUMPY, SMALL, "1e-10", 6e-16, _of_profiles("scores/grit", "agrees_with_the_definition")),
+    Agreement("grit", NUMPY, SMALL, "1e-10", 6e-16, _profiles("scores/grit", "agrees_with_the_definition")),
     Agreement(
-        "grit of treatments", NUMPY, SMALL, "1e-10", 4e-16,
-        _of_profiles("screen/treatment_grit", "treatments_have_the_grit_that_cytominer_eval_pools"),
+        "grit of treatments",
+        NUMPY,
+        SMALL,
+        "1e-10",
+        4e-16,
+        _profiles("screen/treatment_grit", "treatments_have_the_grit_that_cytominer_eval_pools"),
     ),
     Agreement(
-        "distances of mp-values", f"{NUMPY}, {SKLEARN}", SMALL, "1e-9", 3e-14,
-        _of_profiles("scores/mp_value", "distances_are_those_of_the_definition"),
+        "distances of mp-values",
+        f"{NUMPY}, {SKLEARN}",
+        SMALL,
+        "1e-9",
+        3e-14,
+        _profiles("scores/mp_value", "distances_are_those_of_the_definition"),
     ),
     Agreement(
-        "mp-values", NUMPY, SMALL, SAMPLED, None, _of_profiles("scores/mp_value", "p_values_are_those_of_all_arrangements")
+        "mp-values", NUMPY, SMALL, SAMPLED, None, _profiles("scores/mp_value", "p_values_are_those_of_all_arrangements")
     ),
     Agreement(
-        "medians of percent replicating and matching", NUMPY, SMALL, SAMPLED, None,
-        _of_profiles("scores/replicates", "medians_and_null_are_those_of_the_definition"),
+        "medians of percent replicating and matching",
+        NUMPY,
+        SMALL,
+        SAMPLED,
+        None,
+        _profiles("scores/replicates", "medians_and_null_are_those_of_the_definition"),
     ),
     Agreement(
-        "reproducibility", NUMPY, SMALL, "same", None,
-        _of_profiles("scores/replicates", "reproducibility_is_that_of_cytominer_eval"),
+        "reproducibility",
+        NUMPY,
+        SMALL,
+        "same",
+        None,
+        _profiles("scores/replicates", "reproducibility_is_that_of_cytominer_eval"),
     ),
     Agreement(
-        "principal components", SKLEARN, SMALL, "1e-8", 2e-15,
-        _of_profiles("steps/components", "components_are_scikit_learns_up_to_their_sign"),
+        "principal components",
+        SKLEARN,
+        SMALL,
+        "1e-8",
+        2e-15,
+        _profiles("steps/components", "components_are_scikit_learns_up_to_their_sign"),
     ),
-)  # fmt: skip
+)
 
 
 def section() -> Section:
