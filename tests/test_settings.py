@@ -194,7 +194,7 @@ def test_a_name_stands_for_the_factory_of_its_module():
             "zzzzz",
             "unknown model.name 'zzzzz'; expected one of cnn, infogan, pooling_cnn, tcvae, ",
         ),
-        ("data", "feed", "unknown model.name 'feed'; expected one of device, flowcytometry, frames, nuclei"),
+        ("data", "feed", "unknown model.name 'feed'; expected one of flowcytometry, frames, nuclei"),
         ("data", "../models/vae", "unknown model.name '../models/vae'; expected one of"),
         ("data", "source.source", "unknown model.name 'source.source'; "),
         ("data", 3, "unknown model.name 3; expected one of"),

@@ -72,7 +72,7 @@ def test_a_value_of_another_kind_is_refused_by_its_full_name(path):
     loaded["train"]["num_devices"] = 1
     named = {
         "data": parts.check_source(loaded["data"])[0],
-        "input": settings.chosen("data", "input", loaded["input"], "pipeline")[0],
+        "input": settings.chosen("data.input", "input", loaded["input"], "pipeline")[0],
         "model": settings.chosen("models", "model", loaded["model"])[0],
         "optim": adam,
         "train": parts.Training,

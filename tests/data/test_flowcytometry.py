@@ -102,7 +102,7 @@ def test_every_image_is_in_one_split_as_its_file_says(cells, data_dir):
     assert sorted(rows) == files
     for file, row in rows.items():
         original = read_image(cells / file)
-        assert row["image"].dtype == np.uint16
+        assert row["x"].dtype == np.uint16
         assert row["Metadata_Class"] == source.class_names[row["label"]] == file.split("/")[0]
         assert row["Metadata_Object"] == int(file[-11:-8])
         assert (row["Metadata_Height_px"], row["Metadata_Width_px"]) == original.shape[:2]
@@ -112,11 +112,11 @@ def test_images_are_resized_by_the_kinds_of_their_channels(cells, data_dir):
     rows = _by_file(_raw(cells, data_dir, padding=33.0))
     for file, row in rows.items():
         expected = resize(read_image(cells / file), SIZE, KINDS, np.random.default_rng(0), 33.0)
-        np.testing.assert_array_equal(row["image"][..., 1:], expected[..., 1:])
-    padded = rows["G1/e0_s0_000.ome.tif"]["image"]  # of 9 x 8 pixels
+        np.testing.assert_array_equal(row["x"][..., 1:], expected[..., 1:])
+    padded = rows["G1/e0_s0_000.ome.tif"]["x"]  # of 9 x 8 pixels
     assert np.all(padded[-1, :, 1:] == 33)
     assert len(np.unique(padded[-1, :, 0])) > 3
-    estimated = _by_file(_raw(cells, data_dir, padding="estimated"))["G1/e0_s0_000.ome.tif"]["image"]
+    estimated = _by_file(_raw(cells, data_dir, padding="estimated"))["G1/e0_s0_000.ome.tif"]["x"]
     assert np.all(estimated[-1, :, 1:] == estimated[-1, 0, 1:])
     assert not np.any(estimated[-1, 0, 1:] == 33)
 
@@ -124,8 +124,8 @@ def test_images_are_resized_by_the_kinds_of_their_channels(cells, data_dir):
 def test_padding_is_the_same_in_every_preparation(cells, data_dir, tmp_path):
     first, again = (_by_file(_raw(cells, place)) for place in (data_dir, tmp_path / "prepared"))
     for file, row in first.items():
-        np.testing.assert_array_equal(row["image"], again[file]["image"])
-    assert not np.array_equal(first["G1/e0_s0_000.ome.tif"]["image"][-1], first["G1/e0_s0_004.ome.tif"]["image"][-1])
+        np.testing.assert_array_equal(row["x"], again[file]["x"])
+    assert not np.array_equal(first["G1/e0_s0_000.ome.tif"]["x"][-1], first["G1/e0_s0_004.ome.tif"]["x"][-1])
 
 
 @pytest.mark.parametrize(
@@ -235,12 +235,12 @@ def test_files_of_one_channel_each_belong_together_by_object(tmp_path, channels)
     assert set(rows) == {f"{name}_{names[0]}.ome.tif" for name in images}
     for name, image in images.items():
         row = rows[f"{name}_{names[0]}.ome.tif"]
-        np.testing.assert_array_equal(row["image"][:9, :9], image)
+        np.testing.assert_array_equal(row["x"][:9, :9], image)
         assert row["Metadata_Object"] == int(name.split("/")[1])
     named = [f"stain {channel}" for channel in channels]
     again = _raw(tmp_path / "cells", tmp_path / "prepared", channel_names=named, channels=named[-1:], num_folds=2)
     assert again.channel_names == (named[-1],)
-    np.testing.assert_array_equal(_by_file(again)[f"A/2_{names[0]}.ome.tif"]["image"][:9, :9], images["A/2"][..., -1:])
+    np.testing.assert_array_equal(_by_file(again)[f"A/2_{names[0]}.ome.tif"]["x"][:9, :9], images["A/2"][..., -1:])
 
 
 def test_a_file_of_one_channel_may_describe_an_image_of_several_files(tmp_path):
@@ -253,14 +253,14 @@ def test_a_file_of_one_channel_may_describe_an_image_of_several_files(tmp_path):
     xml = re.sub(r"<TiffData.*/>", whole, xml)
     tifffile.imwrite(path, plane, description=xml, metadata=None)
     rows = _by_file(_raw(tmp_path / "cells", tmp_path / "prepared", num_folds=2))
-    np.testing.assert_array_equal(rows["A/2_Ch1.ome.tif"]["image"][:9, :9, 1], plane)
+    np.testing.assert_array_equal(rows["A/2_Ch1.ome.tif"]["x"][:9, :9, 1], plane)
 
 
 def test_channels_in_another_order_are_brought_into_that_of_the_first(own, tmp_path):
     file = "Mitosis/e0_s0_004.ome.tif"
     original = read_image(own / file)
     _save(own / file, np.moveaxis(original[..., [2, 0, 1]], -1, 0), ("SIDE_SCATTER", "bright-field", "pi"))
-    image = _by_file(_raw(own, tmp_path / "prepared"))[file]["image"]
+    image = _by_file(_raw(own, tmp_path / "prepared"))[file]["x"]
     index = sorted(path.relative_to(own).as_posix() for path in own.rglob("*.tif")).index(file)
     np.testing.assert_array_equal(image, resize(original, SIZE, KINDS, np.random.default_rng([20180101, index])))
 
@@ -280,11 +280,11 @@ def test_pixels_of_every_depth_keep_their_values(tmp_path, dtype, stored, expect
         _save(tmp_path / "cells" / "A" / f"{index}.ome.tif", planes)
     _save(tmp_path / "cells" / "A" / "4.ome.tif", np.where(np.eye(SIZE, dtype=bool), planes, planes.max()))
     rows = _by_file(_raw(tmp_path / "cells", tmp_path / "prepared", num_folds=2))
-    assert np.ptp(rows.pop("A/4.ome.tif")["image"]) > 0  # a folder of constant images is refused
+    assert np.ptp(rows.pop("A/4.ome.tif")["x"]) > 0  # a folder of constant images is refused
     assert len(rows) == 4
     for row in rows.values():
-        assert row["image"].dtype == (np.uint8 if dtype == np.uint8 else np.uint16)
-        np.testing.assert_array_equal(row["image"], np.broadcast_to(expected, (SIZE, SIZE, 3)))
+        assert row["x"].dtype == (np.uint8 if dtype == np.uint8 else np.uint16)
+        np.testing.assert_array_equal(row["x"], np.broadcast_to(expected, (SIZE, SIZE, 3)))
 
 
 def _table(path, columns):
@@ -397,7 +397,7 @@ def test_only_kept_images_are_used_and_nothing_is_prepared_anew(cells, data_dir,
     rows = _by_file(source)
     assert sorted(rows) == files[3:-2]
     for file, row in rows.items():
-        np.testing.assert_array_equal(row["image"], everything[file]["image"])
+        np.testing.assert_array_equal(row["x"], everything[file]["x"])
         assert row["Metadata_Height_px"] == everything[file]["Metadata_Height_px"]
     kept = _table(tmp_path / "more.csv", {"Metadata_File": [*files, "G1/gone.tif"]})
     with pytest.raises(
@@ -586,7 +586,7 @@ def test_the_builder_is_registered_and_its_records_hold_all_that_is_known(cells,
     assert len(records) == len(rows)
     for record in records:
         row = rows[record["metadata"]["Metadata_File"].decode()]
-        np.testing.assert_array_equal(record["image"], row["image"])
+        np.testing.assert_array_equal(record["image"], row["x"])
         assert record["label"] == row["label"]
         for name, value in record["metadata"].items():
             assert (value.decode() if isinstance(value, bytes) else value) == row[name]

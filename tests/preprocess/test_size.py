@@ -106,7 +106,7 @@ def test_any_size_becomes_any_other(height, width, size, dtype):
 
 
 @pytest.mark.parametrize(
-    ("x", "size", "kinds", "message"),
+    ("image", "size", "kinds", "message"),
     [
         (np.zeros((4, 4), np.uint8), 8, BOTH, r"got an array of shape \(4, 4\) and type uint8, expected \(H, W, C\)"),
         (np.zeros((4, 4, 2)), 8, BOTH, "type float64, expected .* of uint8 or uint16; convert"),

@@ -349,8 +349,8 @@ WRONG = {
     "no folder": ({"variants": (("..", ()),)}, "a variant without a name for its folder: got '..', expected a name"),
     "unknown step": ({"variants": (("a", ("whiten",)),)}, "variant 'a': unknown step of a variant: got 'whiten'"),
     "a near step": (
-        {"variants": (("a", "spherize"),)},
-        "variant 'a': unknown step of a variant: got 'spherize'; did you mean spherize?",
+        {"variants": (("a", "spherise"),)},
+        "variant 'a': unknown step of a variant: got 'spherise'; did you mean spherize?",
     ),
     "a step that is a number": (
         {"variants": (("a", (3,)),)},
