@@ -38,8 +38,11 @@ class Spec(NamedTuple):
     class_counts: tuple[int, ...] = ()
 
 
-LossFn = Callable[[PyTree, PyTree, Batch, Key, jax.Array], tuple[jax.Array, tuple[Metrics, PyTree]]]
-"""(params by player, extra, batch, key, step) -> (loss, (metrics, extra)).
+LossFn = Callable[[PyTree, PyTree, Batch, Key, jax.Array, bool], tuple[jax.Array, tuple[Metrics, PyTree]]]
+"""(params by player, extra, batch, key, step, training) -> (loss, (metrics, extra)).
+
+``training`` is a Python bool: False is the loss as a trained model has it, for instance without dropout and with the
+running averages of batch normalization, and leaves ``extra`` as it is.
 
 The loss and every metric are means over the real examples (mask 1) of the *global* batch."""
 
@@ -56,7 +59,6 @@ class Model(NamedTuple):
         encode: (params by player, extra, x) -> (mean, logvar), each (B, L).
         decode: (params by player, extra, z) -> x in [0, 1].
         predict: (params by player, extra, x) -> logits (B, K).
-        eval_losses: player -> loss as a trained model has it, for instance without dropout; None where it is the same.
         sample: (params by player, extra, key, count) -> (x (count, H, W, C) in [0, 1], z (count, L)), from the prior.
         features: (params by player, extra, x) -> (B, D), what the last hidden layer makes of an image.
         translate: (params by player, extra, x) -> (B, H, W, C') in [0, 1], channels predicted from the others.
@@ -67,7 +69,6 @@ class Model(NamedTuple):
     encode: Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, jax.Array]] | None = None
     decode: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
     predict: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
-    eval_losses: Mapping[str, LossFn] | None = None
     sample: Callable[[PyTree, PyTree, Key, int], tuple[jax.Array, jax.Array]] | None = None
     features: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None
     translate: Callable[[PyTree, PyTree, jax.Array], jax.Array] | None = None

@@ -12,7 +12,7 @@ from cellfx.nn.activation import mish
 from cellfx.nn.batch_norm import BatchNorm
 from cellfx.nn.convolution import Conv
 from cellfx.nn.dropout import drop
-from cellfx.types import Batch, Key, LossFn, Model, PyTree, Spec
+from cellfx.types import Batch, Key, Model, PyTree, Spec
 
 PLAYER = "classifier"
 
@@ -90,21 +90,20 @@ def cnn(
         variables = module.init(key, jnp.zeros((1, *spec.shape)))
         return {PLAYER: variables["params"]}, variables["batch_stats"]
 
-    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        variables = {"params": params[PLAYER], "batch_stats": extra}
-        logits, new = module.apply(variables, batch["x"], batch["mask"], key, mutable=["batch_stats"])
-        value, metrics = cross_entropy(logits, batch, weights, spec.axis_name)
-        return value, (metrics, new["batch_stats"])
-
     def predict(params: PyTree, extra: PyTree, x: jax.Array) -> jax.Array:
         return module.apply({"params": params[PLAYER], "batch_stats": extra}, x).astype(jnp.float32)
 
-    def eval_loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        value, metrics = cross_entropy(predict(params, extra, batch["x"]), batch, weights, spec.axis_name)
+    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool) -> tuple:
+        if training:
+            variables = {"params": params[PLAYER], "batch_stats": extra}
+            logits, new = module.apply(variables, batch["x"], batch["mask"], key, mutable=["batch_stats"])
+            extra = new["batch_stats"]
+        else:
+            logits = predict(params, extra, batch["x"])
+        value, metrics = cross_entropy(logits, batch, weights, spec.axis_name)
         return value, (metrics, extra)
 
-    losses: dict[str, LossFn] = {PLAYER: loss}
-    return Model(init, losses, predict=predict, eval_losses={PLAYER: eval_loss})
+    return Model(init, {PLAYER: loss}, predict=predict)
 
 
 def _check(spec: Spec, filters: Sequence[int], widths: Sequence[int], **rates: float) -> None:

@@ -99,15 +99,12 @@ def infogan(
         return networks.generate(params, extra, z, None, drawn.grain)[0], z[:, : networks.num_latents()]
 
     makers = {"discriminator": _discriminator_loss, "generator": _generator_loss}
-    losses, eval_losses = (
-        {player: make(networks, weights, axis_name, training) for player, make in makers.items()}
-        for training in (True, False)
-    )
-    return Model(networks.init, losses, encode, decode, eval_losses=eval_losses, sample=sample)
+    losses = {player: make(networks, weights, axis_name) for player, make in makers.items()}
+    return Model(networks.init, losses, encode, decode, sample=sample)
 
 
-def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | None, training: bool) -> LossFn:
-    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
+def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | None) -> LossFn:
+    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool) -> tuple:
         keys, mask, seen = jax.random.split(key, 5), batch["mask"], batch["mask"] if training else None
         drawn = networks.draw(keys[0], len(mask), axis_name)
         fake, _ = networks.generate(params, extra, drawn.joined().astype(batch["x"].dtype), seen, drawn.grain)
@@ -142,8 +139,8 @@ def _discriminator_loss(networks: Networks, weights: _Weights, axis_name: str | 
     return loss
 
 
-def _generator_loss(networks: Networks, weights: _Weights, axis_name: str | None, training: bool) -> LossFn:
-    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
+def _generator_loss(networks: Networks, weights: _Weights, axis_name: str | None) -> LossFn:
+    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool) -> tuple:
         keys, mask, seen = jax.random.split(key, 5), batch["mask"], batch["mask"] if training else None
         drawn = networks.draw(keys[0], len(mask), axis_name)
         fake, new = networks.generate(params, extra, drawn.joined().astype(batch["x"].dtype), seen, drawn.grain)

@@ -94,25 +94,24 @@ def pooling_cnn(
         variables = module.init(key, jnp.zeros((1, *spec.shape)))
         return {PLAYER: variables.pop("params")}, variables
 
-    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        variables = {"params": params[PLAYER], **extra}
-        (logits, _), new = module.apply(variables, batch["x"], batch["mask"], key, mutable=list(extra))
-        value, metrics = cross_entropy(logits, batch, weights, spec.axis_name)
-        return value, (metrics, {**extra, **new})
-
     def applied(params: PyTree, extra: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits, hidden = module.apply({"params": params[PLAYER], **extra}, x)
         return logits.astype(jnp.float32), hidden.astype(jnp.float32)
 
-    def eval_loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
-        value, metrics = cross_entropy(applied(params, extra, batch["x"])[0], batch, weights, spec.axis_name)
+    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool) -> tuple:
+        if training:
+            variables = {"params": params[PLAYER], **extra}
+            (logits, _), new = module.apply(variables, batch["x"], batch["mask"], key, mutable=list(extra))
+            extra = {**extra, **new}
+        else:
+            logits, _ = applied(params, extra, batch["x"])
+        value, metrics = cross_entropy(logits, batch, weights, spec.axis_name)
         return value, (metrics, extra)
 
     return Model(
         init,
         {PLAYER: loss},
         predict=lambda params, extra, x: applied(params, extra, x)[0],
-        eval_losses={PLAYER: eval_loss},
         features=lambda params, extra, x: applied(params, extra, x)[1],
     )
 

@@ -63,7 +63,7 @@ def tcvae(
     bias = weighted_bias(latents, spec.num_examples, estimator)
     encode = encoder_of(module, "vae")
 
-    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
+    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool) -> tuple:
         x, mask = batch["x"], batch["mask"]
         mean, logvar = encode(params, extra, x)
         z = mean + jnp.exp(0.5 * logvar) * standard_normal(key, mean.shape, spec.axis_name)

@@ -75,7 +75,7 @@ def unet_vae(
     def init(key: Key) -> tuple[dict[str, PyTree], PyTree]:
         return {PLAYER: module.init(key, jnp.zeros((1, *spec.shape)))["params"]}, {}
 
-    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple:
+    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool) -> tuple:
         x, mask = batch["x"], batch["mask"]
         mean, logvar = apply(params, "infer", x)
         z = mean + jnp.exp(0.5 * logvar) * standard_normal(key, mean.shape, spec.axis_name)

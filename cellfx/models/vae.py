@@ -1,6 +1,5 @@
 """The beta-VAE: Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Framework"."""
 
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -53,7 +52,7 @@ def vae(
 
     apply = applied(module, "vae")
 
-    def objective(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool) -> tuple:
+    def loss(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool) -> tuple:
         x, mask = batch["x"], batch["mask"]
         seen = mask if training else None
         (mean, logvar), new = apply(params, extra, x, seen, "encode")
@@ -69,9 +68,8 @@ def vae(
 
     return Model(
         initializer_of(module, "vae"),
-        {"vae": functools.partial(objective, training=True)},
+        {"vae": loss},
         encoder_of(module, "vae"),
         decoder_of(module, "vae"),
-        eval_losses={"vae": functools.partial(objective, training=False)} if architecture == "dcgan" else None,
         sample=sampler_of(module, "vae"),
     )

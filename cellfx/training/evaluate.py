@@ -19,7 +19,7 @@ def evaluator(
     """Function that evaluates the model's losses without changing anything; it compiles once.
 
     Args:
-        model: what to evaluate, by its ``eval_losses`` where it has them; made with the same axis name.
+        model: what to evaluate, by its losses outside training; made with the same axis name.
         prepare: stored batch -> batch with images in [0, 1]; traced.
         devices: devices to run on.
         axis_name: of the device axis, None for one device.
@@ -30,13 +30,12 @@ def evaluator(
         examples. Batch i uses ``fold_in(key, i)``, so the same key gives the same numbers again. On several hosts
         each hands in its own batches, the same number of them. It raises a ValueError where no example is real.
     """
-    losses = model.losses if model.eval_losses is None else model.eval_losses
 
     def measure(params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array) -> tuple[Metrics, jax.Array]:
         batch = prepare(batch)
         metrics: Metrics = {}
-        for i, (player, loss) in enumerate(losses.items()):
-            value, (new, _) = loss(params, extra, batch, jax.random.fold_in(key, i), step)
+        for i, (player, loss) in enumerate(model.losses.items()):
+            value, (new, _) = loss(params, extra, batch, jax.random.fold_in(key, i), step, False)
             metrics |= {**new, f"{player}/loss": value}
         count = jnp.sum(batch["mask"])
         return metrics, count if axis_name is None else jax.lax.psum(count, axis_name)

@@ -63,10 +63,10 @@ def cast_loss(loss: LossFn, dtype: jnp.dtype) -> LossFn:
     """
 
     def wrapped(
-        params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array
+        params: PyTree, extra: PyTree, batch: Batch, key: Key, step: jax.Array, training: bool
     ) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
         batch = {**batch, "x": cast_floating(batch["x"], dtype)}
-        value, (metrics, new_extra) = loss(cast_floating(params, dtype), extra, batch, key, step)
+        value, (metrics, new_extra) = loss(cast_floating(params, dtype), extra, batch, key, step, training)
         new_extra = jax.tree.map(lambda new, old: new.astype(old.dtype), new_extra, extra)
         return value.astype(jnp.float32), (metrics, new_extra)
 
@@ -83,7 +83,7 @@ def _update(
     axis_name: str | None,
 ) -> tuple[TrainState, Metrics]:
     def objective(own: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
-        return loss({**state.params, player: own}, state.extra, batch, key, state.step)
+        return loss({**state.params, player: own}, state.extra, batch, key, state.step, True)
 
     own = state.params[player]
     (value, (metrics, extra)), grads = jax.value_and_grad(objective, has_aux=True)(own)

@@ -48,14 +48,14 @@ def test_it_learns_and_is_sure_without_dropout():
     changed = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), before, state.extra)
     assert all(jax.tree.leaves(changed))
     # Half the time nothing is dropped that matters; with dropout off the same images are told apart better.
-    loss = model.eval_losses["classifier"](state.params, state.extra, batch, jax.random.key(0), jnp.int32(0))[0]
+    loss = model.losses["classifier"](state.params, state.extra, batch, jax.random.key(0), jnp.int32(0), False)[0]
     assert float(loss) < float(metrics["classifier/loss"])
 
 
 def test_the_loss_is_the_cross_entropy_of_the_predicted_probabilities():
     model, batch = cnn(SPEC, **SMALL, balanced=True), batch_of()
     params, extra = model.init(jax.random.key(0))
-    value, (metrics, _) = model.eval_losses["classifier"](params, extra, batch, jax.random.key(0), jnp.int32(0))
+    value, (metrics, _) = model.losses["classifier"](params, extra, batch, jax.random.key(0), jnp.int32(0), False)
     logits = np.asarray(model.predict(params, extra, batch["x"]), np.float64)
     label = np.asarray(batch["label"])
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import itertools
 import pkgutil
 from functools import cache
 
@@ -48,7 +49,7 @@ def initialized(name):
 
 def value_and_grad(model, player):
     def loss(own, params, extra, batch, key, step):
-        return model.losses[player]({**params, player: own}, extra, batch, key, step)
+        return model.losses[player]({**params, player: own}, extra, batch, key, step, True)
 
     return jax.value_and_grad(loss, has_aux=True)
 
@@ -137,27 +138,29 @@ def test_padding_changes_no_loss(name):
     batch = batch_of(6)
     padded = {k: jnp.concatenate([v, jnp.zeros((2, *v.shape[1:]), v.dtype)]) for k, v in batch.items()}
     rubbish = {**padded, "x": padded["x"].at[6:].set(0.9)}
-    for loss in [*model.losses.values(), *(model.eval_losses or {}).values()]:
-        values = [loss(params, extra, b, jax.random.key(0), jnp.int32(0))[0] for b in (padded, rubbish)]
+    for loss, training in itertools.product(model.losses.values(), (True, False)):
+        values = [loss(params, extra, b, jax.random.key(0), jnp.int32(0), training)[0] for b in (padded, rubbish)]
         np.testing.assert_allclose(values[0], values[1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_loss_for_evaluation_changes_nothing_and_takes_no_chances_but_those_of_its_key(name):
-    """A model that draws noise draws other noise for every batch, and the same whenever it is judged again."""
+    """A model that draws noise draws other noise for every batch, and the same whenever it is judged again.
+
+    A model with statistics of batches in ``extra`` takes their averages, so its loss is another than in training.
+    """
     model, (params, extra) = make(name), initialized(name)
-    if model.eval_losses is None:
-        return
-    assert set(model.eval_losses) == set(model.losses)
-    for player, loss in model.eval_losses.items():
-        found, again, other = (loss(params, extra, batch_of(), jax.random.key(k), jnp.int32(0)) for k in (0, 0, 1))
+    for loss in model.losses.values():
+        found, again, other = (
+            loss(params, extra, batch_of(), jax.random.key(k), jnp.int32(0), False) for k in (0, 0, 1)
+        )
         assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), found, again))
-        assert (float(found[0]) == float(other[0])) == (model.sample is None)
+        assert (float(found[0]) == float(other[0])) == (model.predict is not None)
         value, (metrics, new) = found
         assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), new, extra))
-        trained = model.losses[player](params, extra, batch_of(), jax.random.key(0), jnp.int32(0))
+        trained = loss(params, extra, batch_of(), jax.random.key(0), jnp.int32(0), True)
         assert set(metrics) == set(trained[1][0])
-        assert float(value) != float(trained[0])
+        assert (float(value) != float(trained[0])) == bool(jax.tree.leaves(extra))
 
 
 def test_number_of_parameters_of_the_published_autoencoder():
@@ -177,7 +180,7 @@ def test_tcvae_with_equal_weights_is_the_beta_vae():
     keys = jax.random.split(jax.random.key(0), 2000)
 
     def mean_loss(model):
-        one = lambda key: model.losses["vae"](params, extra, batch, key, jnp.int32(0))[0]  # noqa: E731
+        one = lambda key: model.losses["vae"](params, extra, batch, key, jnp.int32(0), True)[0]  # noqa: E731
         return float(jnp.mean(jax.lax.map(one, keys, batch_size=200)))
 
     assert mean_loss(tcvae) == pytest.approx(mean_loss(vae), rel=1e-3)

@@ -1,5 +1,6 @@
 """What an InfoGAN draws and reads, and its players' losses against float64 NumPy from the networks' own outputs."""
 
+import functools
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -50,13 +51,13 @@ def networks():
 
 
 @cache
-def compiled(player, kind, **changes):
-    return jax.jit(getattr(started(**changes)[0], kind)[player])
+def compiled(player, training, **changes):
+    return jax.jit(functools.partial(started(**changes)[0].losses[player], training=training))
 
 
-def value_of(player, kind="losses", step=0, key=3, **changes):
+def value_of(player, training=True, step=0, key=3, **changes):
     _, params, extra = started(**changes)
-    loss = compiled(player, kind, **changes)
+    loss = compiled(player, training, **changes)
     value, (metrics, _) = loss(params, extra, BATCH, jax.random.key(key), jnp.int32(step))
     return float(value), {name: float(metric) for name, metric in metrics.items()}
 
@@ -139,11 +140,11 @@ def test_without_gamma_there_is_no_penalty():
 def test_statistics_are_those_of_real_images_and_each_player_keeps_its_own():
     _, params, extra = started()
     for player in ("discriminator", "generator"):
-        _, (_, new) = compiled(player, "losses", **FREE)(params, extra, BATCH, jax.random.key(3), jnp.int32(0))
+        _, (_, new) = compiled(player, True, **FREE)(params, extra, BATCH, jax.random.key(3), jnp.int32(0))
         for name, statistics in new.items():
             same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), statistics, extra[name])
             assert all(jax.tree.leaves(same)) == (name != player)
-    _, (_, new) = compiled("discriminator", "losses", **FREE)(params, extra, BATCH, jax.random.key(3), jnp.int32(0))
+    _, (_, new) = compiled("discriminator", True, **FREE)(params, extra, BATCH, jax.random.key(3), jnp.int32(0))
     _, expected = networks().read(params, extra, BATCH["x"], BATCH["mask"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), new, expected)
 
@@ -252,7 +253,7 @@ def test_instance_noise_without_annealing_stays():
 
 
 def test_instance_noise_is_for_training():
-    with_and_without = [value_of("generator", "eval_losses", **FREE, instance_noise=noise) for noise in (0.5, 0.0)]
+    with_and_without = [value_of("generator", False, **FREE, instance_noise=noise) for noise in (0.5, 0.0)]
     assert with_and_without[0] == with_and_without[1]
 
 

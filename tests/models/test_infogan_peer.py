@@ -87,7 +87,7 @@ def test_losses_and_gradients_equal_those_of_pytorch():
     }
     for player, loss in losses.items():
         own = lambda part, player=player: model.losses[player](  # noqa: E731
-            {**params, player: part}, extra, batch, jax.random.key(3), jnp.int32(STEP)
+            {**params, player: part}, extra, batch, jax.random.key(3), jnp.int32(STEP), True
         )[0]
         value, gradient = jax.value_and_grad(own)(params[player])
         assert float(loss.detach()) == pytest.approx(float(value), rel=1e-4)

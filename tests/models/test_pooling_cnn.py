@@ -79,7 +79,7 @@ def cross_entropies(model, params, extra):
 def test_balanced_classes_weigh_the_same(balanced):
     model = pooling_cnn(SPEC, **SMALL, balanced=balanced)
     params, extra = jax.jit(model.init)(jax.random.key(0))
-    value, (metrics, _) = model.eval_losses["classifier"](params, extra, BATCH, jax.random.key(0), jnp.int32(0))
+    value, (metrics, _) = model.losses["classifier"](params, extra, BATCH, jax.random.key(0), jnp.int32(0), False)
     wrong, logits = cross_entropies(model, params, extra)
     weights = 40 / (3 * np.array([25, 10, 5])) if balanced else np.ones(3)
     assert float(value) == pytest.approx(np.mean(weights[LABEL] * wrong), rel=1e-5)
@@ -90,8 +90,8 @@ def test_the_training_loss_without_dropout_or_batch_norm_is_that_of_evaluation()
     model = pooling_cnn(SPEC, **SMALL, normalise=False, dropout=0.0)
     params, extra = jax.jit(model.init)(jax.random.key(0))
     losses = [
-        float(kind["classifier"](params, extra, BATCH, jax.random.key(0), jnp.int32(0))[0])
-        for kind in (model.losses, model.eval_losses)
+        float(model.losses["classifier"](params, extra, BATCH, jax.random.key(0), jnp.int32(0), training)[0])
+        for training in (True, False)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert losses[0] == pytest.approx(np.mean(cross_entropies(model, params, extra)[0]), rel=1e-5)

@@ -14,7 +14,7 @@ VALUES = np.random.default_rng(0).integers(0, 256, 21, dtype=np.uint8)
 
 
 def model(axis_name):
-    def loss(params, extra, batch, key, step):
+    def loss(params, extra, batch, key, step, training):
         value = batch_mean(params * batch["x"], batch["mask"], axis_name) + extra * step
         return value, ({"noise": jax.random.uniform(key)}, extra)
 
@@ -57,10 +57,10 @@ def test_nothing_to_evaluate_on():
         evaluate(jnp.float32(1), jnp.float32(0), [padding], jax.random.key(0), jnp.float32(0))
 
 
-def test_losses_for_evaluation_take_the_place_of_those_for_training():
-    def other(params, extra, batch, key, step):
-        return batch_mean(params * batch["x"], batch["mask"], None), ({}, extra)
+def test_a_loss_is_told_that_it_does_not_train():
+    def loss(params, extra, batch, key, step, training):
+        return batch_mean((9.0 if training else params) * batch["x"], batch["mask"], None), ({}, extra)
 
-    evaluate = evaluator(model(None)._replace(eval_losses={"one": other}), prepare, jax.devices()[:1], None)
+    evaluate = evaluator(Model(None, {"one": loss}), prepare, jax.devices()[:1], None)
     result = evaluate(jnp.float32(2.0), jnp.float32(0.5), batches(8), jax.random.key(1), jnp.float32(6.0))
     assert result == {"one/loss": pytest.approx(2 * np.mean(VALUES.astype(np.float64)) / 255, rel=1e-6)}

@@ -25,8 +25,8 @@ def duel(metric_names=("a/seen", "b/seen")):
         return {"a": jnp.float32(1.0), "b": jnp.float32(2.0)}, jnp.float32(0.0)
 
     def loss(own, name):
-        def function(params, extra, batch, key, step):
-            del batch, step
+        def function(params, extra, batch, key, step, training):
+            del batch, step, training
             value = params[own] ** 2 + params["a"] * params["b"]
             return value, ({name: jax.random.uniform(key)}, extra + 1)
 

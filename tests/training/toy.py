@@ -37,8 +37,8 @@ def model(axis_name=None, scale=1.0):
             "mean": jnp.zeros((size,))
         }
 
-    def loss(params, extra, batch, key, step):
-        del step
+    def loss(params, extra, batch, key, step, training):
+        del step, training
         own, x = params["vae"], batch["x"].reshape(len(batch["x"]), -1)
         z = x @ own["encoder"]["kernel"] + own["encoder"]["bias"][None]
         z = z + 0.1 * standard_normal(key, z.shape, axis_name).astype(z.dtype)
