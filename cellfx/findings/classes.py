@@ -44,7 +44,7 @@ def probe_latents(
     Args:
         subject: the model and its data.
         classes: see ``findings.measure.Options``.
-        head: see ``analysis.probe``.
+        head: see ``analysis.latents.probe``.
         symmetries: see ``findings.measure.Options``.
         seed: of the classifier and of the choice of images.
         train_images: see ``findings.measure.Options``.

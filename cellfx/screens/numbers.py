@@ -56,7 +56,7 @@ def retrieved(
         "least_p_value": mean.least_p_value,
     }
     drawn = encode(mean.groups, [columns.compound] if columns.compound in by else by)
-    # Simes' p-value, see ``profiles.group_scoring``: that no group differs from what it is compared with.
+    # Simes' p-value, see ``profiles.screen.group_scoring``: that no group differs from what it is compared with.
     share, p_simes = mean.retrieved.astype(float), float(mean.corrected_p_value.min())
     means = mean.mean_average_precision
     null = null_of_mean(precision, metadata, by, PUBLISHED_NULL_SIZE, seed)

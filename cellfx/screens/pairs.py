@@ -47,7 +47,7 @@ class Pairs(NamedTuple):
         neg_diffby: columns in which they differ.
         by: columns that make the groups over whose rows the average precision is averaged; none: ``pos_sameby``.
         level: of the rows, wells (level 4) or treatments (level 5, whose metadata ``consensus.by`` says).
-        where: SQL, rows that take part, see ``profiles.row_filter``; None: all.
+        where: SQL, rows that take part, see ``profiles.tables.row_filter``; None: all.
     """
 
     pos_sameby: tuple[str, ...] = ()

@@ -58,12 +58,12 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         config: sections ``profiles`` (``path``, ``features``, ``convention`` and ``split``, see ``reading.scan``, or
             ``simulated``), ``columns``, ``controls`` (see ``screens.controls.find``), ``variants`` ((name, steps), in
             order), and some of ``OPTIONAL_SECTIONS``.
-        workdir: gets config.json, scores.json, ``scores/<variant>/`` with tables of them (``profile_score_files``),
+        workdir: gets config.json, scores.json, ``scores/<variant>/`` with tables of them (``screens.score_files``),
             report.html, figures/ and ``profiles/<variant>/`` with a Parquet file
-            for every level (and those of ``profile_files``) and what was fitted; see ``profiles.steps.variant.apply``.
+            for every level (and those of ``screens.files``) and what was fitted; see ``profiles.steps.variant.apply``.
 
     Returns:
-        Scores by variant, with ``notices``, the lines of ``profile_notices``.
+        Scores by variant, with ``notices``, the lines of ``screens.notices``.
 
     Raises:
         ValueError: settings or tables that do not fit, or a workdir that cannot be one.

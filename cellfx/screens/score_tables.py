@@ -1,6 +1,6 @@
 """Scores by row: one table for the wells, treatments, compounds and mechanisms of a variant, as Parquet and CSV.
 
-Nothing is computed here: the tables show what ``profile_scores`` found, with the numbers behind each p-value. A score
+Nothing is computed here: the tables show what ``screens.scores`` found, with the numbers behind each p-value. A score
 that a row has no value for is missing.
 """
 
@@ -78,7 +78,7 @@ def make(
         found: their scores.
 
     Returns:
-        Level -> rows: the metadata that tell them apart, then scores, see ``profile_score_files``. Treatments that
+        Level -> rows: the metadata that tell them apart, then scores, see ``screens.score_files``. Treatments that
         are not compared follow those that are.
     """
     of_treatments = _of_treatments(wells, controls, treated, columns, found)

@@ -35,7 +35,7 @@ HEADLINES = (
 )
 """The scores that variants are compared by."""
 OWN = "mAP: "
-"""Before the name of an own rule of pairs, see ``profile_pairs``."""
+"""Before the name of an own rule of pairs, see ``screens.pairs``."""
 BY_CONTROLS, BY_TREATMENTS = "mAP of replicates", "replicate average precision"
 JUDGED_BY_CONTROLS = ("fraction retrieved", BY_CONTROLS, profile_doses.NAME, "batch enrichment")
 """Scores that say less where the controls are those that a step was fitted on."""

@@ -29,8 +29,9 @@ class Rows(NamedTuple):
     """The config section ``rows``: which rows take part.
 
     Attributes:
-        where: SQL over the columns of the table that is read, see ``profiles.row_filter``; None: all. It is asked of
-            cells before they are aggregated. Where it names a column that comes from ``annotate``, of wells after that.
+        where: SQL over the columns of the table that is read, see ``profiles.tables.row_filter``; None: all. It is
+            asked of cells before they are aggregated. Where it names a column that comes from ``annotate``, of wells
+            after that.
     """
 
     where: str | None = None

@@ -141,7 +141,7 @@ def _select(members: Members, number: int) -> tuple[Members, np.ndarray]:
     if len(places) == 0:
         raise ValueError(
             "no formula could be evaluated: got only infinite or constant values, expected latents of moderate size; "
-            "standardize them with distill.standardize"
+            "standardize them with distill.standardise"
         )
     ranks = rank(members.sizes[places], members.loss[places])
     order = np.lexsort((members.loss[places], ranks))[:number]

@@ -27,7 +27,7 @@ from cellfx.profiles.tables.table import METADATA, Profiles, few, level_path, ta
 
 KINDS = (*normalize.METHODS, "select", "spherize")
 HELD_OUT = f"{METADATA}Held_Out"
-"""Column of booleans, where there is one: true for wells that nothing is fitted to, see ``profile_controls``."""
+"""Column of booleans, where there is one: true for wells that nothing is fitted to, see ``screens.controls``."""
 SCREEN = "screen"
 """What the files of profiles are called, before the suffix of their level."""
 STEPS = "steps.json"

@@ -102,7 +102,9 @@ def test_a_short_formula_is_found_and_the_seed_repeats_it(rows, loss):
 def test_latents_that_no_formula_can_be_made_of(rows):
     _, y = rows
     huge = np.random.default_rng(0).normal(size=(300, 1)) * 1e30
-    with pytest.raises(ValueError, match=r"no formula could be evaluated: .* standardize them"):
+    with pytest.raises(
+        ValueError, match=r"no formula could be evaluated: .* standardize them with distill.standardise"
+    ):
         search(problem(huge, (0,), np.sign(y)), SMALL._replace(max_size=5), seed=0)
     with pytest.raises(ValueError, match="largest complexity out of range: got 1, expected 5 or more"):
         search(problem(huge, (0,), np.sign(y)), SMALL._replace(max_size=1), seed=0)
